@@ -1,0 +1,154 @@
+import { KeywardenError } from './errors';
+
+/**
+ * One row for each CMK in the store: its open procedure and an increasing epoch (DESIGN.md, Choices).
+ * All changes are the pure functions below, applied by the store under the row's lock.
+ */
+export interface ProcedureRef {
+  workflowId: string;
+  firstRunId: string;
+}
+
+/** How one Region looked when the key was revoked; what a recovery restores. */
+export interface RegionSnapshot {
+  keyArn: string;
+  state: string;
+  /** The key policy document as KMS gave it, JSON text. */
+  policy: string;
+  policyDigest: string;
+  /** Grant ids, sorted. */
+  grants: string[];
+  aliases: string[];
+}
+
+export type WindowOutcome = 'recovered' | 'disabled' | 'deletion-scheduled' | 'destroyed';
+
+export interface RecoveryWindow {
+  /** The revocation that opened it. */
+  procedure: ProcedureRef;
+  mode: 'disable' | 'quarantine';
+  /** ISO 8601. */
+  revokedAt: string;
+  deadline: string;
+  snapshot: Record<string, RegionSnapshot>;
+  /** Regions in which the disabled state was seen. */
+  disabledIn: string[];
+  /** Set when no attempt to disable is pending any more; a recovery waits for it. */
+  disablesEnded: boolean;
+  outcome?: WindowOutcome;
+}
+
+export interface KeyRow {
+  keyId: string;
+  purpose: string;
+  /** Raised by each revocation; what was accepted under an older one has lapsed. */
+  epoch: number;
+  /** Base64 ciphertext of the canary, made under the encryption context `purpose=canary`. */
+  canary?: string;
+  window?: RecoveryWindow;
+  /** The recovery that is at work, if any. */
+  recovery?: ProcedureRef & { since: string };
+  destroyedAt?: string;
+}
+
+export interface Opened {
+  row: KeyRow;
+  /** The procedure whose window was joined, when one was open already. */
+  joined?: ProcedureRef;
+  /** The recovery that this revocation pre-empts. */
+  preempted?: ProcedureRef;
+}
+
+export interface Opening {
+  keyId: string;
+  purpose: string;
+  procedure: ProcedureRef;
+  mode: 'disable' | 'quarantine';
+  revokedAt: string;
+  deadline: string;
+  snapshot: Record<string, RegionSnapshot>;
+  disabledIn: string[];
+}
+
+/** Opens the window, or joins the one that is open and applies the stricter mode (rule 6). Idempotent for one procedure. */
+export function openWindow(row: KeyRow | undefined, o: Opening): Opened {
+  const base: KeyRow = row ?? { keyId: o.keyId, purpose: o.purpose, epoch: 0 };
+  const open = base.window !== undefined && base.window.outcome === undefined ? base.window : undefined;
+  if (open !== undefined && same(open.procedure, o.procedure)) {
+    return { row: { ...base, window: seen(open, o) } };
+  }
+  const preempted = base.recovery === undefined ? {} : { preempted: { workflowId: base.recovery.workflowId, firstRunId: base.recovery.firstRunId } };
+  const { recovery: _ended, ...rest } = base;
+  if (open !== undefined) {
+    const window: RecoveryWindow = { ...seen(open, o), mode: open.mode === 'disable' || o.mode === 'disable' ? 'disable' : 'quarantine', disablesEnded: false };
+    return { row: { ...rest, epoch: base.epoch + 1, window }, joined: open.procedure, ...preempted };
+  }
+  const { keyId: _k, purpose: _p, ...window } = o;
+  return { row: { ...rest, epoch: base.epoch + 1, window: { ...window, disablesEnded: false } }, ...preempted };
+}
+
+/** What was recorded first stands: a later snapshot may show what was planted, or a quarantine policy. */
+function seen(window: RecoveryWindow, o: Pick<Opening, 'snapshot' | 'disabledIn'>): RecoveryWindow {
+  return {
+    ...window,
+    snapshot: { ...o.snapshot, ...window.snapshot },
+    disabledIn: [...new Set([...window.disabledIn, ...o.disabledIn])].sort(),
+  };
+}
+
+/** No attempt to disable is pending any more; named Regions have been seen disabled. */
+export function endDisables(row: KeyRow, disabledIn: readonly string[]): KeyRow {
+  const window = openWindowOf(row);
+  if (window === undefined) return row;
+  return { ...row, window: { ...window, disablesEnded: true, disabledIn: [...new Set([...window.disabledIn, ...disabledIn])].sort() } };
+}
+
+export function openWindowOf(row: KeyRow | undefined): RecoveryWindow | undefined {
+  return row?.window !== undefined && row.window.outcome === undefined ? row.window : undefined;
+}
+
+/** The window in which a recovery may act now, or the reason why none may (rule 4: no recovery after the window). */
+export function recoverableWindow(row: KeyRow | undefined, keyId: string, now: number): RecoveryWindow {
+  const last = row?.window;
+  if (row?.destroyedAt !== undefined) {
+    throw new KeywardenError('KW-KEY-DESTROYED', `the key was destroyed at ${row.destroyedAt}`, { key: keyId, notDone: 'nothing was recovered', next: 'restore the data from a copy under another key' });
+  }
+  if (last === undefined) {
+    throw new KeywardenError('KW-WINDOW-CLOSED', 'the key has no recovery window: it was not revoked by Keywarden', { key: keyId, notDone: 'nothing was enabled', next: 'look at `keywarden status`; a key disabled by hand is adopted by `keywarden revoke`, then recovered' });
+  }
+  if (last.outcome !== undefined || now >= Date.parse(last.deadline)) {
+    throw new KeywardenError('KW-WINDOW-CLOSED', `the recovery window of ${last.procedure.workflowId} ended${last.outcome === undefined ? '' : ` (${last.outcome})`}; its deadline was ${last.deadline}`, {
+      key: keyId,
+      notDone: 'nothing was enabled',
+      next: last.outcome === 'recovered' ? 'the key was recovered already: see `keywarden status`' : 'restore the data from a copy under another key, or rotate to a new CMK',
+    });
+  }
+  return last;
+}
+
+/** A recovery takes the row; a quarantine does not act while it is there. Idempotent for one procedure. */
+export function beginRecovery(row: KeyRow, procedure: ProcedureRef, now: number): KeyRow {
+  recoverableWindow(row, row.keyId, now);
+  if (row.recovery !== undefined && same(row.recovery, procedure)) return row;
+  if (row.recovery !== undefined) {
+    throw new KeywardenError('KW-PROCEDURE-OPEN', `another recovery is at work: ${row.recovery.workflowId}`, { key: row.keyId, notDone: 'this recovery did not begin', next: `look at it with \`keywarden status\`, or end it` });
+  }
+  return { ...row, recovery: { ...procedure, since: new Date(now).toISOString() } };
+}
+
+/** The recovery is over, whatever its end. */
+export function endRecovery(row: KeyRow, procedure: ProcedureRef): KeyRow {
+  if (row.recovery === undefined || !same(row.recovery, procedure)) return row;
+  const { recovery: _ended, ...rest } = row;
+  return rest;
+}
+
+export function closeWindow(row: KeyRow, outcome: WindowOutcome, at: string): KeyRow {
+  if (row.window === undefined) return row;
+  const { recovery: _ended, ...rest } = row;
+  return { ...rest, window: { ...row.window, outcome }, ...(outcome === 'destroyed' ? { destroyedAt: at } : {}) };
+}
+
+export function same(a: ProcedureRef, b: ProcedureRef): boolean {
+  return a.workflowId === b.workflowId && a.firstRunId === b.firstRunId;
+}

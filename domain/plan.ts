@@ -1,0 +1,92 @@
+import { duration } from './duration';
+import type { RecoverInput, RevokeInput } from './inputs';
+import type { Duty } from './names';
+import type { QuorumName } from './quorum';
+
+/** What one Region must look like when the plan acts there, and what it will look like after. */
+export interface RegionPlan {
+  state: 'Disabled' | 'PendingDeletion' | 'PendingReplicaDeletion';
+  /** Digest of the key policy now (recovery), or at the time of the revocation (quarantine, deletion). */
+  policy: string;
+  /** Digest of the key policy that will be put; absent where the plan leaves it. */
+  newPolicy?: string;
+  /** Grant ids on the key, sorted. */
+  grants?: string[];
+}
+
+/**
+ * All that an operation will do. Its canonical JSON is what people sign; no counts that drift.
+ * A `disable` plan has no `expects`, so that a silent Region or harmless drift never voids it.
+ */
+export interface Plan {
+  v: 1;
+  operation: 'revokeKey' | 'recoverKey';
+  input: Record<string, unknown>;
+  application: string;
+  environment: string;
+  account: string;
+  keyId: string;
+  regions: string[];
+  workflowId: string;
+  /** Absent in the proof given with a start, which has no run yet. */
+  firstRunId?: string;
+  /** By Region; only where the plan widens or destroys. */
+  expects?: Record<string, RegionPlan>;
+  /** Recovery: the revocation whose window this closes. */
+  revocation?: string;
+}
+
+/** Which signatures the plan as a whole needs. A revocation that only disables needs one. */
+export function quorumOf(plan: Pick<Plan, 'operation' | 'input'>): QuorumName {
+  if (plan.operation === 'recoverKey') return 'recoverKey';
+  return widens(plan.input as RevokeInput) ? 'revokeKey.widen' : 'revokeKey.disable';
+}
+
+/** Duties that act on the plan: each verifies approvals itself and keeps its own receipts. */
+export function dutiesOf(plan: Pick<Plan, 'operation' | 'input'>): Duty[] {
+  if (plan.operation === 'recoverKey') return ['recovery'];
+  return widens(plan.input as RevokeInput) ? ['emergency', 'recovery'] : ['emergency'];
+}
+
+/** Whether a revocation does more than disable: quarantine re-enables for re-wrapping, deletion destroys. */
+export function widens(input: Pick<RevokeInput, 'mode' | 'afterWindow'>): boolean {
+  return input.mode === 'quarantine' || (input.afterWindow ?? 'disabled') !== 'disabled';
+}
+
+/** The plan in words: what a person reads before signing. One line each. */
+export function planInWords(plan: Plan, windowMs: number): string[] {
+  const where = `${plan.application}/${plan.environment}, account ${plan.account}`;
+  const key = `key ${plan.keyId} (${String(plan.input['key'])})`;
+  const lines: string[] = [];
+  if (plan.operation === 'revokeKey') {
+    const input = plan.input as RevokeInput;
+    lines.push(`REVOKE ${key} of ${where}`);
+    lines.push(`1. Disable it in ${plan.regions.join(', ')}, at once. Nothing can encrypt or decrypt with it then.`);
+    lines.push(`2. Open a recovery window of ${duration(windowMs)}.`);
+    let n = 3;
+    if (input.mode === 'quarantine') {
+      lines.push(`${n++}. When two people have signed: put the quarantine policy (only the re-wrap role may read) in every Region and enable the key.`);
+    }
+    if (input.afterWindow === 'deletion-scheduled') lines.push(`${n++}. When two people have signed: schedule its deletion (30 days) when the window ends.`);
+    if (input.afterWindow === 'destroyed') lines.push(`${n++}. When two people have signed: schedule its deletion in every Region AT ONCE.`);
+    if (input.acceptLoss === true) lines.push(`${n++}. CRYPTO-SHRED: data that still depends on the key is lost for ever.`);
+    if (input.acknowledgeOutage === true) lines.push(`   The outage of the database under this key is acknowledged.`);
+  } else {
+    const input = plan.input as RecoverInput;
+    lines.push(`RECOVER ${key} of ${where}`);
+    for (const [region, e] of Object.entries(plan.expects ?? {})) {
+      const first = e.state === 'Disabled' ? '' : 'cancel its deletion, ';
+      lines.push(`- ${region}: ${first}restore the policy ${short(e.newPolicy)} (now ${short(e.policy)}), enable it; ${e.grants?.length ?? 0} grant(s) stay`);
+    }
+    for (const g of input.acceptGrants ?? []) lines.push(`- keep the grant ${g}, which appeared after the revocation`);
+    lines.push(`It ends the window opened by ${plan.revocation ?? 'the revocation'}.`);
+  }
+  lines.push(`Reason: ${String(plan.input['reason'])}`);
+  if (plan.input['incident'] !== undefined) lines.push(`Incident: ${String(plan.input['incident'])}`);
+  lines.push(`Workflow: ${plan.workflowId}${plan.firstRunId === undefined ? ' (not started yet)' : `, run ${plan.firstRunId}`}`);
+  return lines;
+}
+
+function short(digest: string | undefined): string {
+  return digest === undefined ? 'unchanged' : digest.slice(0, 19);
+}

@@ -1,0 +1,75 @@
+import type { Receipt } from '../domain/approval';
+import type { AuditEntry, AuditRow } from '../domain/audit';
+import type { KeyRow } from '../domain/keyRow';
+
+/**
+ * The database port: what activities need of a store. Two adapters (embedded/, sqlserver/), one contract suite.
+ * Every method rejects with KeywardenError `KW-STORE` when the database does not answer, having done all of its work or nothing;
+ * where the answer was lost, calling again is safe: every write is idempotent.
+ */
+export interface Store {
+  /** Applies migrations that are missing; safe when run twice or by two at once. Refuses a schema newer than this build (`KW-SCHEMA`). Returns the version. */
+  migrate(): Promise<number>;
+  /** One round trip; rejects when the database does not answer. */
+  ping(): Promise<void>;
+  close(): Promise<void>;
+
+  readKey(keyId: string): Promise<KeyRow | undefined>;
+  listKeys(): Promise<KeyRow[]>;
+  /** Read, change and write one row under its lock (rule: epoch). `change` is pure and may be called more than once; what it throws reaches the caller and nothing is written. */
+  changeKey<T>(keyId: string, change: (row: KeyRow | undefined) => { row: KeyRow; result: T }): Promise<T>;
+  /** Runs `act` while no other process runs one for the same key; waits up to `waitMs`, then `KW-STORE`. The lease ends by itself after `leaseMs`. */
+  withKeyLease<T>(keyId: string, options: { leaseMs: number; waitMs: number }, act: () => Promise<T>): Promise<T>;
+
+  /** Appends in order, one transaction; entries whose eventId stands already are left out. Returns the rows (new or found) in the order given. */
+  appendAudit(entries: readonly AuditEntry[]): Promise<AuditRow[]>;
+  /** Pages through the trail in order, in constant memory. */
+  readAudit(filter?: AuditFilter): AsyncIterable<AuditRow>;
+  auditHead(): Promise<{ seq: number; hash: string } | undefined>;
+
+  /** Uses up a proof for one workflow, first run, plan and duty; the same use again answers `same`, any other `used` (rule 5). */
+  consumeProof(use: ProofUse): Promise<'consumed' | 'same' | 'used'>;
+  saveReceipt(receipt: Receipt, mac: string): Promise<void>;
+  receiptsFor(workflowId: string, firstRunId: string, duty: string): Promise<{ receipt: Receipt; mac: string }[]>;
+  /** Plans by their digest: content-addressed, so saving again changes nothing. `plan` is canonical JSON. */
+  savePlan(digest: string, plan: string): Promise<void>;
+  readPlan(digest: string): Promise<string | undefined>;
+
+  /** Idempotent by subject and purpose: the first stays, and is returned. */
+  putSubjectKey(key: SubjectKey): Promise<SubjectKey>;
+  readSubjectKey(subjectId: string, purpose: string): Promise<SubjectKey | undefined>;
+  /** Counts what is wrapped under a CMK, by key id. */
+  countWrapped(keyId: string): Promise<{ columnKeyValues: number; subjectKeys: number }>;
+}
+
+export interface AuditFilter {
+  /** Only rows with a seq above this. */
+  after?: number;
+  keyId?: string;
+  workflowId?: string;
+  incident?: string;
+  /** ISO 8601, inclusive from, exclusive to; by the entry's `at`. */
+  from?: string;
+  to?: string;
+}
+
+export interface ProofUse {
+  jti: string;
+  workflowId: string;
+  firstRunId: string;
+  planDigest: string;
+  duty: string;
+}
+
+/** A wrapped 256-bit data key of one subject. */
+export interface SubjectKey {
+  subjectId: string;
+  purpose: string;
+  /** Base64 KMS ciphertext. */
+  encryptedKey: string;
+  keyId: string;
+  keyArn: string;
+  /** KMS key material id under which it is wrapped: 64 hex digits. */
+  keyMaterialId?: string;
+  createdAt: string;
+}
