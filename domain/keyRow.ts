@@ -30,11 +30,13 @@ export interface RecoveryWindow {
   /** ISO 8601. */
   revokedAt: string;
   deadline: string;
+  /** The deadline is KMS's own `DeletionDate`. */
+  deadlineFromKms?: true;
   snapshot: Record<string, RegionSnapshot>;
   /** Regions in which the disabled state was seen. */
   disabledIn: string[];
-  /** Set when no attempt to disable is pending any more; a recovery waits for it. */
-  disablesEnded: boolean;
+  /** Revocations that may still have an attempt to disable under way; a recovery waits until there is none. */
+  disabling: ProcedureRef[];
   outcome?: WindowOutcome;
 }
 
@@ -77,14 +79,15 @@ export function openWindow(row: KeyRow | undefined, o: Opening): Opened {
   if (open !== undefined && same(open.procedure, o.procedure)) {
     return { row: { ...base, window: seen(open, o) } };
   }
+  if (open !== undefined && open.disabling.some((p) => same(p, o.procedure))) return { row: base, joined: open.procedure };
   const preempted = base.recovery === undefined ? {} : { preempted: { workflowId: base.recovery.workflowId, firstRunId: base.recovery.firstRunId } };
   const { recovery: _ended, ...rest } = base;
   if (open !== undefined) {
-    const window: RecoveryWindow = { ...seen(open, o), mode: open.mode === 'disable' || o.mode === 'disable' ? 'disable' : 'quarantine', disablesEnded: false };
+    const window: RecoveryWindow = { ...seen(open, o), mode: open.mode === 'disable' || o.mode === 'disable' ? 'disable' : 'quarantine', disabling: [...open.disabling, o.procedure] };
     return { row: { ...rest, epoch: base.epoch + 1, window }, joined: open.procedure, ...preempted };
   }
   const { keyId: _k, purpose: _p, ...window } = o;
-  return { row: { ...rest, epoch: base.epoch + 1, window: { ...window, disablesEnded: false } }, ...preempted };
+  return { row: { ...rest, epoch: base.epoch + 1, window: { ...window, disabling: [o.procedure] } }, ...preempted };
 }
 
 /** What was recorded first stands: a later snapshot may show what was planted, or a quarantine policy. */
@@ -96,11 +99,17 @@ function seen(window: RecoveryWindow, o: Pick<Opening, 'snapshot' | 'disabledIn'
   };
 }
 
-/** No attempt to disable is pending any more; named Regions have been seen disabled. */
-export function endDisables(row: KeyRow, disabledIn: readonly string[]): KeyRow {
+/** A revocation has no attempt to disable under way any more. */
+export function endDisables(row: KeyRow, procedure: ProcedureRef): KeyRow {
   const window = openWindowOf(row);
   if (window === undefined) return row;
-  return { ...row, window: { ...window, disablesEnded: true, disabledIn: [...new Set([...window.disabledIn, ...disabledIn])].sort() } };
+  return { ...row, window: { ...window, disabling: window.disabling.filter((p) => !same(p, procedure)) } };
+}
+
+/** Adds what was seen of Regions that had been silent. */
+export function addSnapshot(row: KeyRow, snapshot: Record<string, RegionSnapshot>): KeyRow {
+  const window = openWindowOf(row);
+  return window === undefined ? row : { ...row, window: seen(window, { snapshot, disabledIn: Object.keys(snapshot) }) };
 }
 
 export function openWindowOf(row: KeyRow | undefined): RecoveryWindow | undefined {

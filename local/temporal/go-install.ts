@@ -47,7 +47,7 @@ async function build(folder: string, report: (line: string) => void): Promise<st
   try {
     const { failure } = await runCommand('go', ['install', MODULE], {
       timeoutMs: BUILD_LIMIT_MS,
-      env: { ...process.env, GOBIN: aside, GOFLAGS: '-buildvcs=false' },
+      env: { ...process.env, GOBIN: aside },
       onTick: (s) => report(`Temporal CLI: building, ${s} s`),
     });
     if (failure !== undefined) return { why: `go install: ${failure}` };

@@ -52,6 +52,10 @@ export async function startTemporalServer(o: TemporalServerOptions): Promise<Tem
       resolve();
     });
   });
+  // it would outlive this process, whatever the reason that this one exits for
+  const endWithUs = () => child.kill('SIGKILL');
+  process.once('exit', endWithUs);
+  void exited.then(() => process.off('exit', endWithUs));
   if (child.pid !== undefined) o.onSpawn?.(child.pid);
   const address = `127.0.0.1:${port}`;
   try {

@@ -1,0 +1,34 @@
+import { ApplicationFailure } from '@temporalio/activity';
+import type { Duty } from '../domain/names';
+import { KeywardenError } from '../domain/errors';
+import { alertActivity } from './alerts';
+import type { Deps } from './deps';
+import { initializeActivities } from './initialization';
+import { recoveryActivities } from './recovery';
+import { revocationActivities } from './revocation';
+import { wideningActivities } from './widening';
+
+type Activity = (argument: never) => Promise<unknown>;
+
+/** The activities of one duty: what its queue answers to. A duty has no other's. */
+export function activitiesOf(deps: Deps): Record<string, Activity> {
+  const init = initializeActivities(deps);
+  const byDuty: Record<Duty, Record<string, unknown>> = {
+    routine: { findOwnKeys: init.findOwnKeys, makeCanary: init.makeCanary, ...alertActivity(deps) },
+    emergency: { ...revocationActivities(deps), ...alertActivity(deps) },
+    recovery: { ...recoveryActivities(deps), ...wideningActivities(deps), makeKey: init.makeKey, replicateKey: init.replicateKey, pointAlias: init.pointAlias, ...alertActivity(deps) },
+  };
+  return Object.fromEntries(Object.entries(byDuty[deps.duty]).map(([name, act]) => [name, withStableErrors(act as Activity)]));
+}
+
+/** Errors cross to the workflow as failures whose type is the stable code; final ones are not retried. */
+function withStableErrors(act: Activity): Activity {
+  return async (argument) => {
+    try {
+      return await act(argument);
+    } catch (error) {
+      if (!(error instanceof KeywardenError)) throw error;
+      throw ApplicationFailure.create({ message: error.message, type: error.code, nonRetryable: error.final, details: [error.toJSON()] });
+    }
+  };
+}

@@ -1,0 +1,61 @@
+import type { Receipt } from '../domain/approval';
+import { refused, type VerifiedApproval } from '../domain/approval';
+import { canonicalJson } from '../domain/canonical';
+import { KeywardenError } from '../domain/errors';
+import type { ProcedureRef } from '../domain/keyRow';
+import { receiptsKey } from '../domain/names';
+import type { Deps } from './deps';
+import type { RegionalKms } from './kms';
+
+/** Keeps a verified approval: uses up its `jti` and stores a receipt under a MAC that only this duty can make. Idempotent for one workflow, plan and duty. */
+export async function keepReceipt(deps: Deps, approval: VerifiedApproval, at: { procedure: ProcedureRef; epoch: number; arrivedAt: number }): Promise<void> {
+  const { procedure } = at;
+  const use = { jti: approval.claims.jti, workflowId: procedure.workflowId, firstRunId: procedure.firstRunId, planDigest: approval.planDigest, duty: deps.duty };
+  if ((await deps.store.consumeProof(use)) === 'used') {
+    throw refused('KW-APPROVAL-REUSED', `this proof of ${approval.person} was used before`, 'sign again: each proof is good for one use');
+  }
+  const receipt: Receipt = {
+    planDigest: approval.planDigest,
+    person: approval.person,
+    role: approval.claims.role,
+    decision: approval.claims.decision,
+    jti: approval.claims.jti,
+    workflowId: procedure.workflowId,
+    firstRunId: procedure.firstRunId,
+    duty: deps.duty,
+    keyId: approval.claims.plan.keyId,
+    epoch: at.epoch,
+    at: new Date(at.arrivedAt).toISOString(),
+  };
+  await deps.store.savePlan(approval.planDigest, canonicalJson(approval.claims.plan));
+  const mac = await anyRegion(deps, (kms) => kms.mac(receiptsKey(deps.duty), bytes(receipt)));
+  await deps.store.saveReceipt(receipt, Buffer.from(mac).toString('base64'));
+}
+
+/** This duty's receipts of a procedure; one whose MAC does not fit (written by somebody else into the database) counts for nothing. */
+export async function receiptsOf(deps: Deps, procedure: ProcedureRef): Promise<Receipt[]> {
+  const kept = await deps.store.receiptsFor(procedure.workflowId, procedure.firstRunId, deps.duty);
+  const genuine: Receipt[] = [];
+  for (const { receipt, mac } of kept) {
+    const fits = await anyRegion(deps, (kms) => kms.macFits(receiptsKey(deps.duty), bytes(receipt), Buffer.from(mac, 'base64')));
+    if (fits && receipt.duty === deps.duty && receipt.workflowId === procedure.workflowId && receipt.firstRunId === procedure.firstRunId) genuine.push(receipt);
+  }
+  return genuine;
+}
+
+function bytes(receipt: Receipt): Uint8Array {
+  return Buffer.from(canonicalJson(receipt), 'utf8');
+}
+
+/** Keywarden's own keys are multi-Region: the next Region serves where one is silent. */
+async function anyRegion<T>(deps: Deps, ask: (kms: RegionalKms) => Promise<T>): Promise<T> {
+  let last: unknown;
+  for (const kms of deps.kms.values()) {
+    try {
+      return await ask(kms);
+    } catch (error) {
+      last = error;
+    }
+  }
+  throw last ?? new KeywardenError('KW-BUG', 'no Region is configured');
+}

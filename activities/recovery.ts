@@ -1,0 +1,171 @@
+import { heartbeat, sleep } from '@temporalio/activity';
+import { WorkflowNotFoundError } from '@temporalio/client';
+import type { RecoveryActivities } from '../domain/activities';
+import { digest } from '../domain/digest';
+import { KeywardenError } from '../domain/errors';
+import { parseInput, recoverInput } from '../domain/inputs';
+import { beginRecovery, closeWindow, endDisables, endRecovery, openWindowOf, recoverableWindow, same, type ProcedureRef } from '../domain/keyRow';
+import { CANARY_CONTEXT } from '../domain/names';
+import { planInWords } from '../domain/plan';
+import { authority, type Authority } from './authority';
+import { considerDecisions, digestsOf } from './considering';
+import type { Deps } from './deps';
+import { entry, execution, now } from './execution';
+import { recoveryPlan } from './planning';
+import { keepReceipt, receiptsOf } from './receipts';
+import { RegionActs } from './regionActs';
+import { resolveTarget } from './targets';
+
+type Recovery = Pick<RecoveryActivities, 'considerRecovery' | 'beginRecovery' | 'cancelDeletion' | 'restorePolicy' | 'enableKey' | 'proveRecovery' | 'finishRecovery' | 'endRecovery'>;
+
+/** The acts of a recovery, for the recovery duty. Each verifies for itself that it may. */
+export function recoveryActivities(deps: Deps): Recovery {
+  return {
+    async considerRecovery(a) {
+      const input = parseInput(recoverInput, a.input);
+      const e = await execution(deps);
+      const target = await resolveTarget(deps.config, deps.kms, input.key);
+      const row = await deps.store.readKey(target.keyId);
+      const plan = await recoveryPlan({ config: deps.config, kms: deps.kms, row, now: now(deps) }, input, target, e).catch(async (error: unknown) => {
+        if (error instanceof KeywardenError && error.final) {
+          await deps.trail.record([entry(deps, e, { action: 'RecoverKey', phase: 'refused', error: error.code, keyId: target.keyId, keyArn: target.keyArn, reason: input.reason, detail: { why: error.what } })]);
+        }
+        throw error;
+      });
+      const digests = digestsOf(plan);
+      return considerDecisions(deps, e, {
+        prepared: { plan, digest: digest(plan), words: planInWords(plan, 0) },
+        quorum: 'recoverKey',
+        keep: (approval, arrival) => keepReceipt(deps, approval, { procedure: e, epoch: row!.epoch, arrivedAt: arrival.at }),
+        kept: async () => (await receiptsOf(deps, e)).filter((r) => r.epoch === row!.epoch && digests.includes(r.planDigest)),
+      }, a.decisions, a.malformed);
+    },
+
+    async beginRecovery(a) {
+      const by = await recoveryAuthority(deps, a.digest);
+      const at = now(deps);
+      const row = await deps.store.changeKey(by.plan.keyId, (r) => {
+        if (r === undefined) throw new KeywardenError('KW-WINDOW-CLOSED', 'the store does not know the key', { key: by.plan.keyId, notDone: 'the recovery did not begin', next: 'look at `keywarden status`' });
+        sameEpoch(by, r.epoch);
+        const begun = beginRecovery(r, ref(by.e), at);
+        return { row: begun, result: begun };
+      });
+      const window = row.window!;
+      const pending: ProcedureRef[] = [];
+      for (const procedure of window.disabling) {
+        if (await runs(deps, procedure)) pending.push(procedure);
+        // nobody is left who could still disable: its workflow ended, or was ended from outside
+        else await deps.store.changeKey(by.plan.keyId, (r) => ({ row: endDisables(r!, procedure), result: undefined }));
+      }
+      await deps.trail.record([entry(deps, by.e, { action: 'BeginRecovery', phase: 'done', keyId: by.plan.keyId, planDigest: by.digest, approvers: by.approvers, reason: String(by.plan.input['reason']) })]);
+      return { revocation: window.procedure, pending };
+    },
+
+    async cancelDeletion(a) {
+      const acts = new RegionActs(deps, await begun(deps, a.digest), a.region);
+      return { cancelled: await acts.cancelDeletion() };
+    },
+
+    async restorePolicy(a) {
+      const by = await begun(deps, a.digest);
+      const acts = new RegionActs(deps, by, a.region);
+      const snapshot = by.row.window!.snapshot[a.region];
+      if (snapshot === undefined) throw new KeywardenError('KW-PLAN-DRIFT', `nothing was recorded of ${a.region} at the revocation`, { key: acts.keyId, notDone: `nothing was restored in ${a.region}`, next: 'have a plan signed without this Region' });
+      await acts.checkUnchanged();
+      await acts.disableFirst();
+      await acts.putPolicy(snapshot.policy);
+    },
+
+    async enableKey(a) {
+      const by = await begun(deps, a.digest);
+      const acts = new RegionActs(deps, by, a.region);
+      const requestId = await acts.enable(async () => {
+        const row = await deps.store.readKey(by.plan.keyId);
+        sameEpoch(by, row?.epoch);
+        recoverableWindow(row, by.plan.keyId, now(deps));
+        if (row?.recovery === undefined || !same(row.recovery, by.e)) throw preempted(by);
+      });
+      await acts.until('Enabled');
+      return requestId === undefined ? {} : { requestId };
+    },
+
+    async proveRecovery(a) {
+      const by = await begun(deps, a.digest);
+      const { kms, keyId } = new RegionActs(deps, by, a.region);
+      const start = Date.now();
+      for (;;) {
+        try {
+          if (by.row.canary === undefined) await kms.decrypt(keyId, await kms.encrypt(keyId, Buffer.from('canary'), CANARY_CONTEXT), CANARY_CONTEXT);
+          else await kms.decrypt(keyId, Buffer.from(by.row.canary, 'base64'), CANARY_CONTEXT);
+          const afterMs = Date.now() - start;
+          await deps.trail.record([entry(deps, by.e, { action: 'ProveRecovery', phase: 'done', keyId, region: a.region, detail: { afterMs } })]);
+          return { afterMs };
+        } catch (error) {
+          if (Date.now() - start > 8_000) throw error;
+          heartbeat();
+          await sleep(250);
+        }
+      }
+    },
+
+    async finishRecovery(a) {
+      const by = await recoveryAuthority(deps, a.digest);
+      const states = Object.fromEntries(await Promise.all(by.plan.regions.map(async (region) => [region, (await deps.kms.get(region)!.describe(by.plan.keyId))?.KeyState ?? 'absent'] as const)));
+      const down = Object.entries(states).find(([, s]) => s !== 'Enabled');
+      const row = await deps.store.readKey(by.plan.keyId);
+      if (row?.window?.outcome !== 'recovered') {
+        if (down !== undefined) throw new KeywardenError('KW-NOT-YET', `the key is ${down[1]} in ${down[0]}`, { key: by.plan.keyId, notDone: 'the window was not closed', next: 'it is tried again' });
+        await deps.store.changeKey(by.plan.keyId, (r) => {
+          sameEpoch(by, r?.epoch);
+          if (r?.recovery === undefined || !same(r.recovery, by.e)) throw preempted(by);
+          return { row: closeWindow(r, 'recovered', new Date(now(deps)).toISOString()), result: undefined };
+        });
+      }
+      await deps.trail.record([entry(deps, by.e, { action: 'CloseRecoveryWindow', phase: 'done', keyId: by.plan.keyId, planDigest: by.digest, approvers: by.approvers, reason: String(by.plan.input['reason']), detail: { outcome: 'recovered' } })]);
+      return { states };
+    },
+
+    async endRecovery(a) {
+      const e = await execution(deps);
+      const target = await resolveTarget(deps.config, deps.kms, a.key);
+      await deps.store.changeKey(target.keyId, (r) => ({ row: r === undefined ? { keyId: target.keyId, purpose: target.purpose, epoch: 0 } : endRecovery(r, ref(e)), result: undefined }));
+      await deps.trail.record([entry(deps, e, { action: 'EndRecovery', phase: 'noted', keyId: target.keyId, detail: { why: a.why.slice(0, 500) } })]);
+    },
+  };
+}
+
+/** A signed recovery inside an open window. */
+async function recoveryAuthority(deps: Deps, planDigest: string): Promise<Authority> {
+  const by = await authority(deps, planDigest);
+  if (by.plan.operation !== 'recoverKey') throw new KeywardenError('KW-APPROVAL-PLAN', 'the plan is not a recovery', { key: by.plan.keyId, notDone: 'nothing was done', next: 'have a recovery signed' });
+  return by;
+}
+
+/** The recovery has taken the row, and no newer revocation has taken it away; the window is still open. */
+async function begun(deps: Deps, planDigest: string): Promise<Authority> {
+  const by = await recoveryAuthority(deps, planDigest);
+  recoverableWindow(by.row, by.plan.keyId, now(deps));
+  if (by.row.recovery === undefined || !same(by.row.recovery, by.e)) throw preempted(by);
+  if (openWindowOf(by.row)?.disabling.length !== 0) throw new KeywardenError('KW-NOT-YET', 'a disable may still be pending', { key: by.plan.keyId, notDone: 'nothing was done', next: 'it is tried again when the revocation has ended them' });
+  return by;
+}
+
+function sameEpoch(by: Authority, epoch: number | undefined): void {
+  if (epoch !== by.row.epoch) throw preempted(by);
+}
+
+function preempted(by: Authority): KeywardenError {
+  return new KeywardenError('KW-PREEMPTED', 'a newer revocation took the key over', { key: by.plan.keyId, notDone: 'the recovery stopped where it was; the key stays disabled', next: 'look at `keywarden status`, then start a new recovery if it is still wanted' });
+}
+
+async function runs(deps: Deps, procedure: ProcedureRef): Promise<boolean> {
+  try {
+    const { status } = await deps.temporal.workflow.getHandle(procedure.workflowId, undefined, { firstExecutionRunId: procedure.firstRunId }).describe();
+    return status.name === 'RUNNING';
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return false;
+    throw new KeywardenError('KW-TEMPORAL', 'whether the revocation still runs could not be read', { notDone: 'the recovery did not go on', next: 'it is tried again', cause: error });
+  }
+}
+
+const ref = (p: ProcedureRef): ProcedureRef => ({ workflowId: p.workflowId, firstRunId: p.firstRunId });

@@ -1,0 +1,98 @@
+import type { KeyMetadata } from '@aws-sdk/client-kms';
+import type { Config } from '../domain/config';
+import { KeywardenError } from '../domain/errors';
+import { aliasOf, OWN_PURPOSE, TAG } from '../domain/names';
+import type { RegionalKms } from './kms';
+
+/** The CMK that an input names, as configuration and KMS know it. */
+export interface Target {
+  keyId: string;
+  /** ARN in the first Region that answered. */
+  keyArn: string;
+  purpose: string;
+  /** By Region: what KMS said; a Region that did not answer is missing. */
+  seen: Map<string, KeyMetadata>;
+  /** Regions that answered that they have no such key. */
+  absent: string[];
+  /** Regions that did not answer in time. */
+  silent: { region: string; why: string }[];
+}
+
+/** How long the other Regions may take once one has answered: a silent Region delays none (rule 2). */
+const GRACE_MS = 700;
+
+/**
+ * Resolves a purpose, alias, key id or ARN to one of this environment's CMKs. All Regions are asked at once.
+ * @throws KW-KEY-UNKNOWN, KW-KEY-FOREIGN, KW-KEY-OWN; KW-KMS-SILENT when no Region answers.
+ */
+export async function resolveTarget(config: Config, kms: ReadonlyMap<string, RegionalKms>, key: string): Promise<Target> {
+  const name = nameOf(config, key);
+  const seen = new Map<string, KeyMetadata>();
+  const absent: string[] = [];
+  const silent: Target['silent'] = [];
+  const asked = [...kms].map(async ([region, k]) => {
+    try {
+      const found = await k.describe(name);
+      if (found === undefined) absent.push(region);
+      else seen.set(region, found);
+    } catch (error) {
+      silent.push({ region, why: error instanceof Error ? error.message : String(error) });
+    }
+  });
+  await settledOrGrace(asked, () => seen.size > 0, GRACE_MS);
+  for (const region of kms.keys()) {
+    if (!seen.has(region) && !absent.includes(region) && !silent.some((s) => s.region === region)) silent.push({ region, why: 'no answer yet' });
+  }
+  const [first] = seen;
+  if (first === undefined) {
+    if (silent.length > 0) throw new KeywardenError('KW-KMS-SILENT', `no Region could say which key this is: ${silent.map((s) => `${s.region}: ${s.why}`).join('; ')}`, { key, notDone: 'nothing was done', next: 'it is tried again until a Region answers' });
+    throw new KeywardenError('KW-KEY-UNKNOWN', `no Region of the configuration (${[...kms.keys()].join(', ')}) has the key`, { path: 'input.key', key, notDone: 'nothing was done', next: 'look at `keywarden status` for the keys of this environment' });
+  }
+  const [region, metadata] = first;
+  const keyId = metadata.KeyId!;
+  // an alias moved in one Region would make two keys of one name: act on neither
+  for (const [r, m] of seen) {
+    if (m.KeyId !== keyId) throw new KeywardenError('KW-KEY-UNKNOWN', `"${key}" is ${keyId} in ${region} but ${m.KeyId} in ${r}`, { path: 'input.key', key, notDone: 'nothing was done', next: 'name the key by its key id' });
+  }
+  return { keyId, keyArn: metadata.Arn!, purpose: await purposeOf(config, kms.get(region)!, keyId, name, key), seen, absent, silent };
+}
+
+/** A purpose of the configuration stands for its alias; everything else stands for itself. */
+function nameOf(config: Config, key: string): string {
+  if (key.startsWith('alias/') || key.startsWith('arn:') || key.startsWith('mrk-') || /^[0-9a-f]{8}-/.test(key)) return key;
+  if (!config.purposes.includes(key)) {
+    throw new KeywardenError('KW-KEY-UNKNOWN', `"${key}" is not a purpose of this configuration (${config.purposes.join(', ')})`, { path: 'input.key', key, notDone: 'nothing was done', next: 'give a purpose, an alias, a key id or an ARN' });
+  }
+  return aliasOf(config, key);
+}
+
+/** An alias under this environment's prefix names its purpose; a bare id is identified by its tags, which were written when it was made. */
+async function purposeOf(config: Config, kms: RegionalKms, keyId: string, name: string, key: string): Promise<string> {
+  const prefix = aliasOf(config, '');
+  if (name.startsWith(prefix) && config.purposes.includes(name.slice(prefix.length))) return name.slice(prefix.length);
+  const tags = await kms.tags(keyId);
+  const purpose = tags[TAG.purpose];
+  if (purpose === OWN_PURPOSE) {
+    throw new KeywardenError('KW-KEY-OWN', "this is one of Keywarden's own keys; without it no approval could be verified", { path: 'input.key', key, notDone: 'nothing was done', next: 'renew it with `rotateKey` and strategy `replace`' });
+  }
+  if (tags[TAG.application] !== config.application || tags[TAG.environment] !== config.environment || purpose === undefined) {
+    throw new KeywardenError('KW-KEY-FOREIGN', `the key belongs to ${tags[TAG.application] ?? 'no application'}/${tags[TAG.environment] ?? 'no environment'}, this is ${config.application}/${config.environment}`, { path: 'input.key', key, notDone: 'nothing was done', next: 'use the Keywarden of that environment' });
+  }
+  return purpose;
+}
+
+/** Waits for all, but no longer than `graceMs` once `enough` holds. */
+export async function settledOrGrace(all: Promise<unknown>[], enough: () => boolean, graceMs: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  let started = false;
+  const grace = new Promise<void>((resolve) => {
+    const look = (): void => {
+      if (!enough() || started) return;
+      started = true;
+      timer = setTimeout(resolve, graceMs);
+    };
+    for (const p of all) void p.then(look, look);
+  });
+  await Promise.race([Promise.allSettled(all), grace]);
+  clearTimeout(timer);
+}

@@ -1,0 +1,146 @@
+import type { AlertFacts } from './alert';
+import type { InitializeInput, RecoverInput, RevokeInput } from './inputs';
+import type { ProcedureRef, WindowOutcome } from './keyRow';
+import type { Plan } from './plan';
+import type { QuorumState } from './quorum';
+import type { Decided } from './status';
+
+/**
+ * What workflows may ask of the duties. Every activity treats its arguments as hostile: a workflow may be an attacker's.
+ * Whether it may act comes from signatures and receipts, targets from configuration, KMS and the store.
+ */
+
+/** A proof as a message brought it: the run says in which history the server's time for it stands. */
+export interface Arrived {
+  token: string;
+  /** Run in whose history it stands. */
+  runId: string;
+  comment?: string;
+  /** What the sender called it (signal name); must agree with what is signed. */
+  as?: 'approve' | 'reject';
+}
+
+export interface RegionDisabling {
+  region: string;
+  /** `silent`: no answer yet, to be tried again. */
+  state: 'disabled' | 'pending-deletion' | 'silent';
+  /** ISO 8601, when KMS had answered. */
+  at?: string;
+  requestId?: string;
+  detail?: string;
+}
+
+export interface Disabling {
+  outcome: 'disabled' | 'needs-approval';
+  keyId: string;
+  keyArn: string;
+  purpose: string;
+  regions: RegionDisabling[];
+  /** The key was disabled in every Region before: nothing needed a signature. */
+  adopted: boolean;
+  /** Who signed. */
+  person?: string;
+  revokedAt: string;
+  deadline: string;
+  /** Rows that neither store nor journal took; asked for again. */
+  unaudited: boolean;
+  /** Whether the server has Keywarden's search attributes. */
+  searchable: boolean;
+  reminderHours: number[];
+}
+
+export interface Prepared {
+  plan: Plan;
+  digest: string;
+  words: string[];
+  quorum: QuorumState;
+}
+
+export interface Considered extends Prepared {
+  decided: Decided[];
+  rejected?: Decided;
+  /** One for each proof, in order. */
+  answers: { accepted: boolean; person?: string; code?: string; reason?: string }[];
+  /** An accepted proof that allows the disabling (disable gate only). */
+  allowing?: Arrived;
+}
+
+export interface WindowState {
+  mode: 'disable' | 'quarantine';
+  procedure: ProcedureRef;
+  deadline: string;
+  epoch: number;
+  outcome?: WindowOutcome;
+  recovery?: ProcedureRef;
+  /** Revocations that may still have an attempt to disable under way. */
+  disabling: ProcedureRef[];
+}
+
+export interface WindowOpened extends WindowState {
+  joined: boolean;
+  preempted?: ProcedureRef;
+  /** How long the disabled state must hold after pre-empting, in milliseconds. */
+  holdMs: number;
+  /** Why the start's proof was not kept as a receipt, if so. */
+  receiptRefused?: string;
+}
+
+export interface Census {
+  columnKeyValues: number;
+  subjectKeys: number;
+  databases: string[];
+  /** Backups made until now may need the key until then, ISO 8601. */
+  backupsUntil?: string;
+  empty: boolean;
+}
+
+export interface EffectProof {
+  regions: { region: string; refused: boolean; afterMs: number; error?: string }[];
+}
+
+export interface EmergencyActivities {
+  disableKey(a: { input: RevokeInput; proof?: Arrived; regions?: string[] }): Promise<Disabling>;
+  considerRevocation(a: { input: RevokeInput; decisions: Arrived[]; malformed: number }): Promise<Considered>;
+  openWindow(a: { input: RevokeInput; proof?: Arrived }): Promise<WindowOpened>;
+  proveEffect(a: { keyId: string; regions: string[]; since: string }): Promise<EffectProof>;
+  holdDisabled(a: { input: RevokeInput; proof?: Arrived; holdMs: number }): Promise<{ disabledAgain: number }>;
+  endDisables(a: { keyId: string }): Promise<void>;
+  windowState(a: { keyId: string }): Promise<WindowState>;
+  closeWindow(a: { keyId: string; reason: string; incident?: string }): Promise<{ outcome: WindowOutcome }>;
+  census(a: { keyId: string }): Promise<Census>;
+  alert(a: AlertFacts): Promise<{ eventId: string; messageId: string }>;
+}
+
+export interface RecoveryActivities {
+  considerWidening(a: { input: RevokeInput; decisions: Arrived[]; malformed: number }): Promise<Considered>;
+  considerRecovery(a: { input: RecoverInput; decisions: Arrived[]; malformed: number }): Promise<Considered>;
+  quarantineRegion(a: { digest: string; region: string }): Promise<void>;
+  scheduleDeletion(a: { digest: string; region: string }): Promise<{ deletionDate?: string }>;
+  disableQuarantined(a: { digest: string; region: string }): Promise<void>;
+  deletionState(a: { keyId: string }): Promise<{ gone: boolean; deadline?: string; regions: { region: string; state: string }[] }>;
+  beginRecovery(a: { digest: string }): Promise<{ revocation: ProcedureRef; pending: ProcedureRef[] }>;
+  cancelDeletion(a: { digest: string; region: string }): Promise<{ cancelled: boolean }>;
+  restorePolicy(a: { digest: string; region: string }): Promise<void>;
+  enableKey(a: { digest: string; region: string }): Promise<{ requestId?: string }>;
+  proveRecovery(a: { digest: string; region: string }): Promise<{ afterMs: number }>;
+  finishRecovery(a: { digest: string }): Promise<{ states: Record<string, string> }>;
+  endRecovery(a: { key: string; why: string }): Promise<void>;
+  alert(a: AlertFacts): Promise<{ eventId: string; messageId: string }>;
+}
+
+export interface InitializedKey {
+  purpose: string;
+  keyId: string;
+  keyArn: string;
+  alias: string;
+  made: boolean;
+  regions: string[];
+}
+
+export interface InitializeActivities {
+  findOwnKeys(): Promise<{ keys: string[]; searchable: boolean; purposes: string[]; regions: string[] }>;
+  makeKey(a: { purpose: string; input: InitializeInput }): Promise<InitializedKey>;
+  replicateKey(a: { purpose: string; region: string }): Promise<{ made: boolean }>;
+  pointAlias(a: { purpose: string; region: string }): Promise<{ made: boolean }>;
+  makeCanary(a: { purpose: string }): Promise<{ made: boolean }>;
+}

@@ -1,0 +1,39 @@
+/** The steps of each procedure, in order: what the checklist shows and what the written runbook must name. */
+export interface StepDefinition {
+  name: string;
+  title: string;
+}
+
+export const REVOKE_STEPS = [
+  { name: 'disable', title: 'Disable the key in every Region' },
+  { name: 'alert', title: 'Alert security' },
+  { name: 'open-window', title: 'Record the revocation and open the recovery window' },
+  { name: 'prove-effect', title: 'Prove that the key no longer decrypts' },
+  { name: 'census', title: 'Count what depends on the key' },
+  { name: 'hold', title: 'Hold the disabled state against a pre-empted procedure' },
+  { name: 'sign-widening', title: 'Two people sign the quarantine or the deletion' },
+  { name: 'quarantine', title: 'Put the quarantine policy in every Region and enable for re-wrapping' },
+  { name: 'delete', title: 'Schedule the deletion of the key' },
+  { name: 'window', title: 'Wait for a recovery or the end of the window' },
+  { name: 'close', title: 'Close the window and say how it ended' },
+] as const satisfies readonly StepDefinition[];
+
+export const RECOVER_STEPS = [
+  { name: 'check', title: 'Check the window, the policy, the grants and the aliases' },
+  { name: 'sign', title: 'Two people sign the recovery' },
+  { name: 'begin', title: 'Take the key over and end pending disables' },
+  { name: 'cancel-deletion', title: 'Cancel a pending deletion in each Region' },
+  { name: 'restore-policy', title: 'Restore the key policy in each Region and read it back' },
+  { name: 'enable', title: 'Enable the key in each Region' },
+  { name: 'prove', title: 'Prove that the key decrypts again' },
+  { name: 'close', title: 'Close the revocation window' },
+  { name: 'notify', title: 'Tell security' },
+] as const satisfies readonly StepDefinition[];
+
+export const INITIALIZE_STEPS = [
+  { name: 'own-keys', title: "Find Keywarden's own keys" },
+  { name: 'create', title: 'Make or find the CMK of each purpose' },
+  { name: 'replicate', title: 'Replicate each CMK to every Region' },
+  { name: 'alias', title: 'Point the alias of each purpose at its CMK in every Region' },
+  { name: 'canary', title: 'Make the canary of each CMK' },
+] as const satisfies readonly StepDefinition[];

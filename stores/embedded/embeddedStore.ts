@@ -1,0 +1,86 @@
+import type { Receipt } from '../../domain/approval';
+import type { AuditEntry, AuditRow } from '../../domain/audit';
+import type { KeyRow } from '../../domain/keyRow';
+import type { AuditFilter, ProofUse, Store, SubjectKey } from '../store';
+import * as approvals from './approvalRows';
+import * as audit from './auditRows';
+import { Connection } from './connection';
+import { withKeyLease } from './keyLease';
+import * as keys from './keyRows';
+import { migrate, shippedMigrations, type Migration } from './migrate';
+import * as subjects from './subjectKeys';
+
+/**
+ * The store on one libsql file, shared by all processes of one machine. The file is opened by the first call, so that a worker
+ * starts, and disables keys, whatever state the disk is in (rule 2).
+ */
+export class EmbeddedStore implements Store {
+  private readonly connection: Connection;
+
+  constructor(
+    file: string,
+    /** For tests of migrations; the shipped ones otherwise. */
+    private readonly migrations: () => Migration[] = shippedMigrations,
+  ) {
+    this.connection = new Connection(file);
+  }
+
+  async migrate(): Promise<number> {
+    return migrate(this.connection, this.migrations());
+  }
+  async ping(): Promise<void> {
+    await this.connection.read('asking whether the database is there', 'SELECT count(*) FROM sqlite_schema');
+  }
+  close(): Promise<void> {
+    return this.connection.close();
+  }
+
+  readKey(keyId: string): Promise<KeyRow | undefined> {
+    return keys.readKey(this.connection, keyId);
+  }
+  listKeys(): Promise<KeyRow[]> {
+    return keys.listKeys(this.connection);
+  }
+  changeKey<T>(keyId: string, change: (row: KeyRow | undefined) => { row: KeyRow; result: T }): Promise<T> {
+    return keys.changeKey(this.connection, keyId, change);
+  }
+  withKeyLease<T>(keyId: string, options: { leaseMs: number; waitMs: number }, act: () => Promise<T>): Promise<T> {
+    return withKeyLease(this.connection, keyId, options, act);
+  }
+
+  async appendAudit(entries: readonly AuditEntry[]): Promise<AuditRow[]> {
+    return audit.appendAudit(this.connection, entries);
+  }
+  readAudit(filter?: AuditFilter): AsyncIterable<AuditRow> {
+    return audit.readAudit(this.connection, filter);
+  }
+  auditHead(): Promise<{ seq: number; hash: string } | undefined> {
+    return audit.auditHead(this.connection);
+  }
+
+  consumeProof(use: ProofUse): Promise<'consumed' | 'same' | 'used'> {
+    return approvals.consumeProof(this.connection, use);
+  }
+  saveReceipt(receipt: Receipt, mac: string): Promise<void> {
+    return approvals.saveReceipt(this.connection, receipt, mac);
+  }
+  receiptsFor(workflowId: string, firstRunId: string, duty: string): Promise<{ receipt: Receipt; mac: string }[]> {
+    return approvals.receiptsFor(this.connection, workflowId, firstRunId, duty);
+  }
+  savePlan(digest: string, plan: string): Promise<void> {
+    return approvals.savePlan(this.connection, digest, plan);
+  }
+  readPlan(digest: string): Promise<string | undefined> {
+    return approvals.readPlan(this.connection, digest);
+  }
+
+  putSubjectKey(key: SubjectKey): Promise<SubjectKey> {
+    return subjects.putSubjectKey(this.connection, key);
+  }
+  readSubjectKey(subjectId: string, purpose: string): Promise<SubjectKey | undefined> {
+    return subjects.readSubjectKey(this.connection, subjectId, purpose);
+  }
+  countWrapped(keyId: string): Promise<{ columnKeyValues: number; subjectKeys: number }> {
+    return subjects.countWrapped(this.connection, keyId);
+  }
+}

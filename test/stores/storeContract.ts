@@ -1,0 +1,266 @@
+import type { Receipt } from '../../domain/approval';
+import type { KeyRow } from '../../domain/keyRow';
+import { GENESIS } from '../../domain/audit';
+import { verifyTrail } from '../../stores/auditTrail';
+import type { Store, SubjectKey } from '../../stores/store';
+import { collect, disabling, failure } from './entries';
+
+/** What every adapter of the port must do. `open` gives a store on an empty, migrated database of its own; calling the returned `again` opens the same database once more. */
+export function storeContract(name: string, open: () => Promise<{ store: Store; again: () => Promise<Store>; done: () => Promise<void> }>): void {
+  describe(`${name} keeps the store contract`, () => {
+    let store: Store;
+    let other: Store;
+    let done: () => Promise<void>;
+
+    beforeEach(async () => {
+      const opened = await open();
+      store = opened.store;
+      other = await opened.again();
+      done = opened.done;
+    });
+    afterEach(async () => {
+      await other.close();
+      await store.close();
+      await done();
+    });
+
+    describe('the database', () => {
+      it('answers a ping, and migrates again without a change', async () => {
+        await store.ping();
+        expect(await store.migrate()).toBe(await other.migrate());
+      });
+
+      it('refuses calls after close with KW-STORE, and closes twice', async () => {
+        await other.close();
+        await other.close();
+        expect(await failure(other.ping())).toMatchObject({ code: 'KW-STORE' });
+      });
+    });
+
+    describe('rows of keys', () => {
+      const fresh = (keyId: string): KeyRow => ({ keyId, purpose: 'user-data', epoch: 1 });
+      const raise = (keyId: string) => (row: KeyRow | undefined) => ({ row: { ...(row ?? { keyId, purpose: 'user-data', epoch: 0 }), epoch: (row?.epoch ?? 0) + 1 }, result: row?.epoch ?? 0 });
+
+      it('knows none at first', async () => {
+        expect(await store.readKey('mrk-1')).toBeUndefined();
+        expect(await store.listKeys()).toEqual([]);
+      });
+
+      it('writes what the change made, whole, and lists it', async () => {
+        const row: KeyRow = {
+          ...fresh('mrk-1'),
+          canary: 'AQID',
+          window: { procedure: { workflowId: 'w', firstRunId: 'r' }, mode: 'disable', revokedAt: '2026-01-05T09:00:00.000Z', deadline: '2026-01-12T09:00:00.000Z', snapshot: { 'eu-west-1': { keyArn: 'arn', state: 'Enabled', policy: '{"q":"\'—"}', policyDigest: 'd', grants: [], aliases: ['a'] } }, disabledIn: ['eu-west-1'], disabling: [] },
+        };
+        expect(await store.changeKey('mrk-1', () => ({ row, result: 'made' }))).toBe('made');
+        expect(await other.readKey('mrk-1')).toEqual(row);
+        await store.changeKey('mrk-0', () => ({ row: fresh('mrk-0'), result: 0 }));
+        expect((await other.listKeys()).map((k) => k.keyId)).toEqual(['mrk-0', 'mrk-1']);
+      });
+
+      it('writes nothing when the change throws, and lets its error through', async () => {
+        const refusal = new Error('refused by the rule');
+        expect(await failure(store.changeKey('mrk-1', () => { throw refusal; }))).toBe(refusal);
+        expect(await store.readKey('mrk-1')).toBeUndefined();
+        // the lock is free again
+        await other.changeKey('mrk-1', raise('mrk-1'));
+      });
+
+      it('loses no change when two change one row at once', async () => {
+        await Promise.all(Array.from({ length: 40 }, (_, i) => (i % 2 === 0 ? store : other).changeKey('mrk-1', raise('mrk-1'))));
+        expect((await store.readKey('mrk-1'))?.epoch).toBe(40);
+      });
+
+      it('never lowers an epoch (rule 5)', async () => {
+        await store.changeKey('mrk-1', () => ({ row: { ...fresh('mrk-1'), epoch: 7 }, result: 0 }));
+        expect(await failure(store.changeKey('mrk-1', () => ({ row: { ...fresh('mrk-1'), epoch: 6 }, result: 0 })))).toMatchObject({ code: 'KW-STORE' });
+        expect((await store.readKey('mrk-1'))?.epoch).toBe(7);
+      });
+
+      it('refuses a change that makes the row of another key', async () => {
+        expect(await failure(store.changeKey('mrk-1', () => ({ row: fresh('mrk-2'), result: 0 })))).toMatchObject({ code: 'KW-BUG' });
+      });
+    });
+
+    describe('the lease of a key', () => {
+      it('runs one at a time, and gives the result through', async () => {
+        let inside = 0;
+        let most = 0;
+        const act = async (): Promise<number> => {
+          most = Math.max(most, ++inside);
+          await new Promise((r) => setTimeout(r, 20));
+          return inside--;
+        };
+        const results = await Promise.all([store, other, store, other].map((s) => s.withKeyLease('mrk-1', { leaseMs: 10_000, waitMs: 5_000 }, act)));
+        expect(most).toBe(1);
+        expect(results).toEqual([1, 1, 1, 1]);
+      });
+
+      it('does not hold up another key', async () => {
+        await store.withKeyLease('mrk-1', { leaseMs: 10_000, waitMs: 0 }, () => other.withKeyLease('mrk-2', { leaseMs: 10_000, waitMs: 0 }, async () => undefined));
+      });
+
+      it('gives up after waitMs with KW-STORE', async () => {
+        await store.withKeyLease('mrk-1', { leaseMs: 10_000, waitMs: 0 }, async () => {
+          const begun = Date.now();
+          expect(await failure(other.withKeyLease('mrk-1', { leaseMs: 10_000, waitMs: 200 }, async () => undefined))).toMatchObject({ code: 'KW-STORE' });
+          expect(Date.now() - begun).toBeLessThan(1_000);
+        });
+      });
+
+      it('is free again when the act failed', async () => {
+        expect(await failure(store.withKeyLease('mrk-1', { leaseMs: 10_000, waitMs: 0 }, async () => { throw new Error('act'); }))).toMatchObject({ message: 'act' });
+        await other.withKeyLease('mrk-1', { leaseMs: 10_000, waitMs: 0 }, async () => undefined);
+      });
+
+      it('ends by itself, and its late owner does not end the next one', async () => {
+        await store.withKeyLease('mrk-1', { leaseMs: 50, waitMs: 0 }, async () => {
+          await new Promise((r) => setTimeout(r, 80));
+          await new Promise<void>((taken, failed) => {
+            void other.withKeyLease('mrk-1', { leaseMs: 10_000, waitMs: 500 }, async () => {
+              taken();
+              await new Promise((r) => setTimeout(r, 400));
+            }).catch(failed);
+          });
+        });
+        expect(await failure(store.withKeyLease('mrk-1', { leaseMs: 100, waitMs: 0 }, async () => undefined))).toMatchObject({ code: 'KW-STORE' });
+        await store.withKeyLease('mrk-1', { leaseMs: 100, waitMs: 2_000 }, async () => undefined);
+      });
+    });
+
+    describe('the audit trail', () => {
+      it('is empty at first, and verifies', async () => {
+        expect(await store.auditHead()).toBeUndefined();
+        expect(await verifyTrail(store)).toEqual({ rows: 0, head: GENESIS });
+        expect(await store.appendAudit([])).toEqual([]);
+      });
+
+      it('chains rows in the order given and gives the entries back as they were', async () => {
+        const entries = [disabling('e1', { reason: 'key seen in a paste — "urgent"\n\u0000', detail: { regions: ['eu-west-1'], n: 3, ok: true, nothing: null } }), disabling('e2', { approvers: ['alice'] })];
+        const rows = await store.appendAudit(entries);
+        expect(rows.map((r) => r.seq)).toEqual([1, 2]);
+        expect(rows[1]?.prev).toBe(rows[0]?.hash);
+        expect(await collect(other.readAudit())).toEqual(rows);
+        expect(rows.map((r) => r.entry)).toEqual(entries);
+        expect(await other.auditHead()).toEqual({ seq: 2, hash: rows[1]?.hash });
+        expect(await verifyTrail(other)).toEqual({ rows: 2, head: rows[1]?.hash });
+      });
+
+      it('writes an event once, and returns the row that stands, whatever the repeat says (rule 6)', async () => {
+        const [first] = await store.appendAudit([disabling('e1')]);
+        const rows = await other.appendAudit([disabling('e0'), disabling('e1', { reason: 'another' }), disabling('e0')]);
+        expect(rows).toEqual([expect.objectContaining({ seq: 2 }), first, rows[0]]);
+        expect((await verifyTrail(store)).rows).toBe(2);
+      });
+
+      it('stores nothing of a batch with an entry that cannot be hashed', async () => {
+        expect(await failure(store.appendAudit([disabling('e1'), disabling('e2', { detail: { seconds: 1.5 } })]))).toMatchObject({ code: 'KW-BUG' });
+        expect(await store.auditHead()).toBeUndefined();
+      });
+
+      it('takes a reason of 1 MB', async () => {
+        await store.appendAudit([disabling('e1', { reason: 'ä'.repeat(500_000) })]);
+        expect((await verifyTrail(store)).bad).toBeUndefined();
+      });
+
+      it('stays one chain when two append at once', async () => {
+        await Promise.all(Array.from({ length: 60 }, (_, i) => (i % 2 === 0 ? store : other).appendAudit([disabling(`e${i}`), disabling(`f${i}`)])));
+        expect(await verifyTrail(store)).toMatchObject({ rows: 120 });
+      });
+
+      it('filters by each field, by time and by place, and pages past 500 rows', async () => {
+        const at = (i: number): string => new Date(Date.UTC(2026, 0, 5) + i * 1_000).toISOString();
+        await store.appendAudit(Array.from({ length: 1_203 }, (_, i) => disabling(`e${i}`, { at: at(i), keyId: `mrk-${i % 2}`, workflowId: `w-${i % 3}`, ...(i % 4 === 0 ? { incident: 'INC-7' } : {}) })));
+        const count = async (filter: Parameters<Store['readAudit']>[0]): Promise<number> => (await collect(store.readAudit(filter))).length;
+        expect(await count(undefined)).toBe(1_203);
+        expect(await count({ keyId: 'mrk-0' })).toBe(602);
+        expect(await count({ workflowId: 'w-1' })).toBe(401);
+        expect(await count({ incident: 'INC-7' })).toBe(301);
+        expect(await count({ keyId: 'mrk-1', incident: 'INC-7' })).toBe(0);
+        expect(await count({ after: 1_200 })).toBe(3);
+        expect(await count({ from: at(100), to: at(1_100) })).toBe(1_000);
+        expect((await collect(store.readAudit({ from: at(1_202) }))).map((r) => r.seq)).toEqual([1_203]);
+        expect(await count({ keyId: "x' OR 1=1 --" })).toBe(0);
+      });
+
+      it('may be left in the middle of reading', async () => {
+        await store.appendAudit(Array.from({ length: 10 }, (_, i) => disabling(`e${i}`)));
+        for await (const _row of store.readAudit()) break;
+        await store.appendAudit([disabling('after')]);
+      });
+    });
+
+    describe('proofs', () => {
+      const use = { jti: 'jti-0123456789abcdef', workflowId: 'w', firstRunId: 'r', planDigest: 'p', duty: 'emergency' };
+
+      it('are used up once for one workflow, first run and plan (rule 5)', async () => {
+        expect(await store.consumeProof(use)).toBe('consumed');
+        expect(await other.consumeProof(use)).toBe('same');
+        expect(await other.consumeProof({ ...use, workflowId: 'w2' })).toBe('used');
+        expect(await other.consumeProof({ ...use, firstRunId: 'r2' })).toBe('used');
+        expect(await other.consumeProof({ ...use, planDigest: 'p2' })).toBe('used');
+        expect(await other.consumeProof(use)).toBe('same');
+      });
+
+      it('are used up by each duty for itself, never for something else', async () => {
+        await store.consumeProof(use);
+        expect(await store.consumeProof({ ...use, duty: 'recovery', workflowId: 'w2' })).toBe('used');
+        expect(await store.consumeProof({ ...use, duty: 'recovery' })).toBe('consumed');
+        expect(await store.consumeProof({ ...use, duty: 'recovery' })).toBe('same');
+      });
+
+      it('go to one of those who try at once', async () => {
+        const answers = await Promise.all(Array.from({ length: 10 }, (_, i) => (i % 2 === 0 ? store : other).consumeProof({ ...use, workflowId: `w${i}` })));
+        expect(answers.filter((a) => a === 'consumed')).toHaveLength(1);
+        expect(answers.filter((a) => a === 'used')).toHaveLength(9);
+      });
+    });
+
+    describe('receipts and plans', () => {
+      const receipt: Receipt = { planDigest: 'p', person: 'alice', role: 'KeyRecoveryAdmin', decision: 'approve', jti: 'jti-1', workflowId: 'w', firstRunId: 'r', duty: 'recovery', keyId: 'mrk-1', epoch: 2, at: '2026-01-05T09:00:00.000Z' };
+
+      it('come back in order, once each, for their workflow, run and duty only', async () => {
+        await store.saveReceipt(receipt, 'mac-1');
+        await store.saveReceipt({ ...receipt, jti: 'jti-0', person: 'bob' }, 'mac-2');
+        await other.saveReceipt(receipt, 'mac-1');
+        await store.saveReceipt({ ...receipt, duty: 'emergency' }, 'mac-3');
+        expect(await other.receiptsFor('w', 'r', 'recovery')).toEqual([{ receipt, mac: 'mac-1' }, { receipt: { ...receipt, jti: 'jti-0', person: 'bob' }, mac: 'mac-2' }]);
+        expect(await store.receiptsFor('w', 'r2', 'recovery')).toEqual([]);
+      });
+
+      it('cannot be kept out by one with a forged MAC that came first', async () => {
+        await store.saveReceipt({ ...receipt, person: 'mallory' }, 'forged');
+        await store.saveReceipt(receipt, 'mac-1');
+        expect((await store.receiptsFor('w', 'r', 'recovery')).map((r) => r.mac)).toEqual(['forged', 'mac-1']);
+      });
+
+      it('keep the first plan of a digest', async () => {
+        expect(await store.readPlan('d')).toBeUndefined();
+        await store.savePlan('d', '{"v":1}');
+        await other.savePlan('d', '{"v":1}');
+        await other.savePlan('d', '{"v":2}');
+        expect(await other.readPlan('d')).toBe('{"v":1}');
+      });
+    });
+
+    describe('subject keys', () => {
+      const key: SubjectKey = { subjectId: 'user-1', purpose: 'user-data', encryptedKey: 'AQID', keyId: 'mrk-1', keyArn: 'arn:aws:kms:eu-west-1:111122223333:key/mrk-1', createdAt: '2026-01-05T09:00:00.000Z' };
+
+      it('keep the first, and answer it', async () => {
+        expect(await store.readSubjectKey('user-1', 'user-data')).toBeUndefined();
+        expect(await store.putSubjectKey(key)).toEqual(key);
+        expect(await other.putSubjectKey({ ...key, encryptedKey: 'BBBB', keyMaterialId: 'aa' })).toEqual(key);
+        expect(await other.readSubjectKey('user-1', 'user-data')).toEqual(key);
+        expect(await store.putSubjectKey({ ...key, purpose: 'payment-data', keyMaterialId: 'aa' })).toMatchObject({ keyMaterialId: 'aa' });
+      });
+
+      it('are counted under their CMK', async () => {
+        await store.putSubjectKey(key);
+        await store.putSubjectKey({ ...key, subjectId: 'user-2' });
+        await store.putSubjectKey({ ...key, subjectId: 'user-3', keyId: 'mrk-2' });
+        expect(await store.countWrapped('mrk-1')).toEqual({ columnKeyValues: 0, subjectKeys: 2 });
+        expect(await store.countWrapped('mrk-9')).toEqual({ columnKeyValues: 0, subjectKeys: 0 });
+      });
+    });
+  });
+}

@@ -1,0 +1,4 @@
+// every export here is a workflow type; nothing else may be exported
+export { initializeKeys } from './initializeKeys';
+export { recoverKey } from './recoverKey';
+export { revokeKey } from './revokeKey';
