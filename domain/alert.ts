@@ -54,3 +54,24 @@ export function textOf(a: AlertFacts, where: { application: string; environment:
   lines.push(`Procedure: ${where.workflowId}`, `Event: ${where.eventId}`);
   return lines.join('\n');
 }
+
+/**
+ * Input of SNS Publish for an alert: people's protocols get the text, machines' the structured twin (SNS API, Publish, MessageStructure).
+ * A repeat of the same occasion carries the same `eventId`.
+ */
+export function publishInput(a: AlertFacts, where: { topicArn: string; application: string; environment: string; workflowId: string; runId: string }) {
+  const eventId = [where.workflowId, where.runId, a.kind, a.occasion ?? ''].join('/');
+  const text = textOf(a, { ...where, eventId });
+  const twin = JSON.stringify({ keywarden: 1, eventId, application: where.application, environment: where.environment, workflowId: where.workflowId, ...a });
+  const attribute = (StringValue: string) => ({ DataType: 'String', StringValue });
+  return {
+    eventId,
+    input: {
+      TopicArn: where.topicArn,
+      Subject: subjectOf(a, where),
+      MessageStructure: 'json',
+      Message: JSON.stringify({ default: text, email: text, sms: text.slice(0, 1_000), sqs: twin, lambda: twin, http: twin, https: twin, 'email-json': twin }),
+      MessageAttributes: { eventId: attribute(eventId), kind: attribute(a.kind), text: attribute(text) },
+    },
+  };
+}

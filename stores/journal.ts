@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { AuditEntry } from '../domain/audit';
-import { canonicalJson } from '../domain/canonical';
 import { KeywardenError } from '../domain/errors';
-import { JournalWriter, readJournal, syncFolder } from './journalFile';
+import { canonicalEntry } from './canonicalEntry';
+import { JournalWriter, journalFiles, readJournal, syncFolder } from './journalFile';
 import { mergeInto } from './journalMerge';
 import type { Store } from './store';
 
@@ -70,17 +70,16 @@ export class Journal {
   }
 
   private async write(entries: readonly AuditEntry[]): Promise<void> {
-    for (const entry of entries) check(entry);
+    entries.forEach(canonicalEntry);
     try {
       for (;;) {
         this.writer ??= await this.newFile();
-        await this.writer.append(entries);
-        if (await this.writer.stands()) return;
-        await this.leaveFile();
+        if (await this.writer.append(entries)) return;
+        this.writer = undefined;
       }
     } catch (cause) {
       // the end of the file is in doubt, so nothing more is written to it
-      await this.leaveFile();
+      this.writer = undefined;
       const why = cause instanceof Error ? cause.message : String(cause);
       throw new KeywardenError('KW-AUDIT', `the journal did not take the audit row: ${why}`, { path: this.dir, notDone: 'the row was not stored', next: 'check that the folder is there, has space and may be written', cause });
     }
@@ -93,31 +92,8 @@ export class Journal {
     return JournalWriter.create(join(this.dir, name));
   }
 
-  private async leaveFile(): Promise<void> {
-    const writer = this.writer;
-    this.writer = undefined;
-    await writer?.close();
-  }
-
   private waiting(): Promise<string[]> {
     // shared by all who ask at the same time: again, a disk that hangs holds one thread
     return (this.looking ??= journalFiles(this.dir, /\.(journal|merging)$/).finally(() => (this.looking = undefined)));
-  }
-}
-
-/** The files of a journal folder with such names, sorted; a folder that is not there has none. */
-export async function journalFiles(dir: string, name: RegExp): Promise<string[]> {
-  const names = await readdir(dir).catch((e: NodeJS.ErrnoException) => {
-    if (e.code === 'ENOENT') return [];
-    throw e;
-  });
-  return names.filter((n) => name.test(n)).sort().map((n) => join(dir, n));
-}
-
-function check(entry: AuditEntry): void {
-  try {
-    canonicalJson(entry);
-  } catch (cause) {
-    throw new KeywardenError('KW-BUG', `the audit entry ${entry.eventId} holds a value that has no canonical form`, { notDone: 'no row was stored', next: 'use strings, integers, booleans and nestings of them', cause });
   }
 }

@@ -1,8 +1,7 @@
-import { open, rename, stat, type FileHandle } from 'node:fs/promises';
-import { createReadStream } from 'node:fs';
-import { dirname } from 'node:path';
-import type { AuditEntry, AuditRow } from '../domain/audit';
-import { GENESIS } from '../domain/audit';
+import { constants, createReadStream } from 'node:fs';
+import { open, readdir, rename, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { GENESIS, type AuditEntry, type AuditRow } from '../domain/audit';
 import { link, rowHash } from '../domain/auditChain';
 import { canonicalJson } from '../domain/canonical';
 import { KeywardenError } from '../domain/errors';
@@ -10,50 +9,44 @@ import { KeywardenError } from '../domain/errors';
 /**
  * One journal file, written by one process. Each line is one append: a JSON array of rows, chained through the file like the trail
  * itself. One append is one line so that a crash, which can only spoil the end, spoils a whole append that was never answered.
+ * The file is open only while it is written to: nothing to close, and a file that a merge has taken is noticed at once.
  */
 export class JournalWriter {
   private last: AuditRow | undefined;
 
-  private constructor(
-    private readonly handle: FileHandle,
-    readonly path: string,
-    private readonly inode: number,
-  ) {}
+  private constructor(readonly path: string) {}
 
   /** The file must not exist: nobody ever goes on with another process's file. */
   static async create(path: string): Promise<JournalWriter> {
-    const handle = await open(path, 'ax', 0o600);
-    try {
-      const { ino } = await handle.stat();
-      await syncFolder(dirname(path));
-      return new JournalWriter(handle, path, ino);
-    } catch (e) {
-      await handle.close().catch(() => undefined);
-      throw e;
-    }
+    await (await open(path, 'ax', 0o600)).close();
+    await syncFolder(dirname(path));
+    return new JournalWriter(path);
   }
 
-  /** Resolves when the rows are on the disk. After a rejection the file may end in half a line: close it, write no more. */
-  async append(entries: readonly AuditEntry[]): Promise<void> {
+  /**
+   * Resolves with true when the rows are on the disk, in a file that no merge has taken before; with false when one has, which may
+   * or may not have seen these rows. After a rejection the file may end in half a line: write no more to it.
+   */
+  async append(entries: readonly AuditEntry[]): Promise<boolean> {
     const rows: AuditRow[] = [];
     for (const entry of entries) rows.push(link(rows.at(-1) ?? this.last, entry));
-    await this.handle.appendFile(`${JSON.stringify(rows)}\n`);
-    await this.handle.sync();
-    this.last = rows.at(-1);
+    const handle = await open(this.path, constants.O_WRONLY | constants.O_APPEND).catch(goneIsUndefined);
+    if (handle === undefined) return false;
+    try {
+      await handle.appendFile(`${JSON.stringify(rows)}\n`);
+      await handle.sync();
+      this.last = rows.at(-1);
+      // only now: a merge that renames it after this look reads it after these rows
+      return (await stat(this.path).catch(goneIsUndefined))?.ino === (await handle.stat()).ino;
+    } finally {
+      await handle.close();
+    }
   }
+}
 
-  /** Whether the file still stands under its name: a merge takes it by renaming it. */
-  async stands(): Promise<boolean> {
-    const found = await stat(this.path).catch((e: NodeJS.ErrnoException) => {
-      if (e.code === 'ENOENT') return undefined;
-      throw e;
-    });
-    return found?.ino === this.inode;
-  }
-
-  async close(): Promise<void> {
-    await this.handle.close().catch(() => undefined);
-  }
+function goneIsUndefined(e: NodeJS.ErrnoException): undefined {
+  if (e.code !== 'ENOENT') throw e;
+  return undefined;
 }
 
 /** Reads the rows of a file in order, in constant memory. A last line that is no JSON was torn by a crash: it was never answered, and is left out. */
@@ -114,6 +107,15 @@ function broken(path: string, line: number, why: string): KeywardenError {
     notDone: 'that line and those after it were not merged into the audit trail; the lines before it were',
     next: 'keep the file as evidence and find out who could write there; when its rows are accounted for, rename it to end in .merged',
   });
+}
+
+/** The files of a journal folder with such names, sorted; a folder that is not there has none. */
+export async function journalFiles(dir: string, name: RegExp): Promise<string[]> {
+  const names = await readdir(dir).catch((e: NodeJS.ErrnoException) => {
+    if (e.code === 'ENOENT') return [];
+    throw e;
+  });
+  return names.filter((n) => name.test(n)).sort().map((n) => join(dir, n));
 }
 
 /** Renames, and makes that outlast a power failure. False when another process was faster. */

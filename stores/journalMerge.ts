@@ -1,7 +1,6 @@
 import type { AuditEntry } from '../domain/audit';
 import { KeywardenError } from '../domain/errors';
-import { journalFiles } from './journal';
-import { readJournal, renameDurably } from './journalFile';
+import { journalFiles, readJournal, renameDurably } from './journalFile';
 import type { Store } from './store';
 import { within } from './within';
 

@@ -2,15 +2,16 @@
 import type { Call } from './call';
 import type { Key } from './key-lookup';
 import { regionalId, type Grant } from './model';
-import { principalArn, type Principal } from './principals';
+import { isRoleOf, type Principal } from './principals';
 
 export interface GrantedContext { readonly encryptionContext?: Record<string, string>; readonly grantTokens?: readonly string[] }
 
 /** Operations whose input carries an encryption context; constraints say nothing about the others. */
 const CONSTRAINED = new Set(['Encrypt', 'Decrypt', 'ReEncryptFrom', 'ReEncryptTo', 'GenerateDataKey', 'GenerateDataKeyWithoutPlaintext', 'GenerateDataKeyPair', 'GenerateDataKeyPairWithoutPlaintext']);
 
+/** A grant names its principal exactly; the account stands for nobody in it. */
 export const isGrantPrincipal = (arn: string | undefined, principal: Principal): boolean =>
-  arn !== undefined && (arn === principal.arn || arn === principalArn(principal) || arn.split(':role/')[1]?.split('/').at(-1) === (principal.role ?? ' '));
+  arn !== undefined && (arn === principal.arn || isRoleOf(arn, principal));
 
 export function constraintsHold(grant: Grant, action: string, context: Record<string, string>): boolean {
   if (grant.constraints === undefined || !CONSTRAINED.has(action)) return true;

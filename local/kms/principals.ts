@@ -25,7 +25,7 @@ export const principalArn = (principal: Principal): string =>
   principal.role === undefined ? principal.arn : `arn:aws:iam::${principal.account}:role/${principal.role}`;
 
 /** True where the ARN is this principal's role. Role names are unique in an account, so the path need not be known. */
-function isRoleOf(arn: string, principal: Principal): boolean {
+export function isRoleOf(arn: string, principal: Principal): boolean {
   const prefix = `arn:aws:iam::${principal.account}:role/`;
   return principal.role !== undefined && arn.startsWith(prefix) && arn.slice(arn.lastIndexOf('/') + 1) === principal.role;
 }

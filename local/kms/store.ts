@@ -28,7 +28,8 @@ export class Store {
   private syncing = false;
   private closed = false;
 
-  constructor(private readonly directory: string) {
+  /** Throws where the directory is in use, or its log is damaged anywhere but at its end. */
+  constructor(private readonly directory: string, private readonly snapshotAfterBytes = SNAPSHOT_AFTER_BYTES) {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     this.lock();
     try {
@@ -116,7 +117,7 @@ export class Store {
     fdatasync(this.log, (error) => {
       this.syncing = false;
       for (const done of batch) done(error);
-      if (this.logBytes > SNAPSHOT_AFTER_BYTES && this.waiting.length === 0 && !this.closed) this.snapshot();
+      if (this.logBytes > this.snapshotAfterBytes && this.waiting.length === 0 && !this.closed) this.snapshot();
       this.sync();
     });
   }

@@ -10,6 +10,9 @@ CREATE TABLE cmk (
 -- A lower epoch would bring back to life what a revocation made lapse (rule 5).
 CREATE TRIGGER cmk_epoch_never_falls BEFORE UPDATE ON cmk WHEN NEW.epoch < OLD.epoch
 BEGIN SELECT RAISE(ABORT, 'the epoch of a key never falls'); END;
+-- Each INSERT trigger below is there for INSERT OR REPLACE, which deletes without asking the DELETE trigger.
+CREATE TRIGGER cmk_is_not_replaced BEFORE INSERT ON cmk WHEN EXISTS (SELECT 1 FROM cmk WHERE key_id = NEW.key_id AND epoch > NEW.epoch)
+BEGIN SELECT RAISE(ABORT, 'the epoch of a key never falls'); END;
 CREATE TRIGGER cmk_is_kept BEFORE DELETE ON cmk
 BEGIN SELECT RAISE(ABORT, 'the row of a key is never deleted'); END;
 
@@ -44,6 +47,12 @@ BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END;
 CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit
 BEGIN SELECT RAISE(ABORT, 'audit rows are never deleted'); END;
 
+CREATE TRIGGER audit_grows_at_its_end BEFORE INSERT ON audit
+WHEN NEW.seq <> coalesce((SELECT max(seq) FROM audit), 0) + 1
+  OR NEW.prev <> coalesce((SELECT hash FROM audit ORDER BY seq DESC LIMIT 1), '0000000000000000000000000000000000000000000000000000000000000000')
+  OR EXISTS (SELECT 1 FROM audit WHERE event_id = NEW.entry ->> '$.eventId')
+BEGIN SELECT RAISE(ABORT, 'audit rows are only added, each linked to the last'); END;
+
 -- Proofs that were used: each duty uses one up for itself, all of them for one workflow, first run and plan (rule 5).
 CREATE TABLE proof_use (
   jti          TEXT NOT NULL,
@@ -54,6 +63,8 @@ CREATE TABLE proof_use (
   PRIMARY KEY (jti, duty)
 ) STRICT;
 CREATE TRIGGER proof_use_is_not_changed BEFORE UPDATE ON proof_use
+BEGIN SELECT RAISE(ABORT, 'a used proof stays used'); END;
+CREATE TRIGGER proof_use_is_not_replaced BEFORE INSERT ON proof_use WHEN EXISTS (SELECT 1 FROM proof_use WHERE jti = NEW.jti AND duty = NEW.duty)
 BEGIN SELECT RAISE(ABORT, 'a used proof stays used'); END;
 CREATE TRIGGER proof_use_is_kept BEFORE DELETE ON proof_use
 BEGIN SELECT RAISE(ABORT, 'a used proof stays used'); END;
@@ -76,6 +87,9 @@ CREATE TABLE plan (
 ) STRICT;
 CREATE TRIGGER plan_is_not_changed BEFORE UPDATE ON plan
 BEGIN SELECT RAISE(ABORT, 'a plan is what its digest says'); END;
+
+CREATE TRIGGER plan_is_not_replaced BEFORE INSERT ON plan WHEN EXISTS (SELECT 1 FROM plan WHERE digest = NEW.digest)
+BEGIN SELECT RAISE(IGNORE); END;
 
 -- Subject keys: ciphertext only.
 CREATE TABLE subject_key (

@@ -1,7 +1,7 @@
 import { GENESIS, type AuditEntry, type AuditRow } from '../../domain/audit';
 import { link } from '../../domain/auditChain';
 import { canonicalJson } from '../../domain/canonical';
-import { KeywardenError } from '../../domain/errors';
+import { canonicalEntry } from '../canonicalEntry';
 import type { AuditFilter } from '../store';
 import type { Connection } from './connection';
 import type { Row, SqlValue, Step } from './driver';
@@ -14,7 +14,7 @@ const TIME_WINDOW = 20_000;
 /** Head and insert in one transaction, so that two processes never link to the same row (rule 10). Idempotent by event (rule 6). */
 export async function appendAudit(connection: Connection, entries: readonly AuditEntry[]): Promise<AuditRow[]> {
   if (entries.length === 0) return [];
-  const texts = entries.map(canonical);
+  const texts = entries.map(canonicalEntry);
   return connection.transaction('appending to the audit trail', async (tx) => {
     const ids = JSON.stringify(entries.map((e) => e.eventId));
     const [found = [], heads = []] = await tx.run(
@@ -70,14 +70,6 @@ function conditions(filter: AuditFilter): { where: string; args: SqlValue[] } {
   ];
   const set = wanted.filter((w): w is [string, SqlValue] => w[1] !== undefined);
   return { where: set.map(([sql]) => ` AND ${sql}`).join(''), args: set.map(([, value]) => value) };
-}
-
-function canonical(entry: AuditEntry): string {
-  try {
-    return canonicalJson(entry);
-  } catch (cause) {
-    throw new KeywardenError('KW-BUG', `the audit entry ${entry.eventId} holds a value that has no canonical form`, { notDone: 'no row was stored', next: 'use strings, integers, booleans and nestings of them', cause });
-  }
 }
 
 function toHead(row: Row): { seq: number; hash: string } {

@@ -6,6 +6,9 @@ import { Lane } from './lane';
 /** The longest that one call of the store waits, for a lock or for a disk. */
 export const CALL_BUDGET_MS = 3_000;
 
+/** A try that begins later than this before the deadline could not tell whether it was done. */
+const LAST_TRY_MS = 150;
+
 export interface Transaction {
   /** Runs the statements in order and answers each one's rows. */
   run(...steps: Step[]): Promise<Row[][]>;
@@ -39,7 +42,7 @@ export class Connection {
     return this.attempt(what, budgetMs, async (deadline) => {
       const tx = ++this.transactions;
       const inTime = (): void => {
-        if (Date.now() > deadline) throw late();
+        if (Date.now() > deadline) throw late(false);
       };
       await this.driver.ask('begin', tx);
       try {
@@ -72,7 +75,7 @@ export class Connection {
         if (!(e instanceof DriverError)) throw e;
         // random pauses, else two processes that met once meet each time
         const wait = pause * (0.5 + Math.random());
-        if (!e.busy || Date.now() + wait >= deadline) throw this.storeError(what, e);
+        if (!e.busy || Date.now() + wait + LAST_TRY_MS >= deadline) throw this.storeError(what, e);
         await sleep(wait);
       }
     }
@@ -82,7 +85,7 @@ export class Connection {
     const unmigrated = /no such (table|column)/.test(cause.message);
     const happened = cause.busy
       ? `the database stayed locked by another process`
-      : cause.code === 'KW_LATE'
+      : cause.code === 'KW_LATE' || cause.code === 'KW_UNKNOWN_END'
         ? 'the database did not answer in time'
         : `the database refused: ${cause.message} (${cause.code})`;
     const next = unmigrated
@@ -92,13 +95,14 @@ export class Connection {
         : 'check that the disk is there, has space and may be written; then call again, which is safe';
     return new KeywardenError('KW-STORE', `${what}: ${happened}`, {
       path: this.file,
-      notDone: cause.code === 'KW_LATE' ? `${what} may not have been done` : `${what} was not done`,
+      notDone: cause.code === 'KW_UNKNOWN_END' ? `${what} may not have been done` : `${what} was not done`,
       next,
       cause,
     });
   }
 }
 
-function late(): DriverError {
-  return new DriverError('KW_LATE', 'no answer in time');
+/** `begun`: it was under way, so its end is not known. */
+function late(begun: boolean): DriverError {
+  return new DriverError(begun ? 'KW_UNKNOWN_END' : 'KW_LATE', 'no answer in time');
 }

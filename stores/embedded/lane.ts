@@ -6,7 +6,7 @@ export class Lane {
   private readonly waiting: (() => void)[] = [];
   private taken = false;
 
-  pass<T>(deadline: number, late: () => Error, job: () => Promise<T>): Promise<T> {
+  pass<T>(deadline: number, late: (begun: boolean) => Error, job: () => Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const start = (): void => {
         this.taken = true;
@@ -22,7 +22,7 @@ export class Lane {
         () => {
           const place = this.waiting.indexOf(start);
           if (place >= 0) this.waiting.splice(place, 1);
-          reject(late());
+          reject(late(place < 0));
         },
         Math.max(0, deadline - Date.now()),
       );

@@ -1,4 +1,6 @@
 import { Journal } from '../../stores/journal';
+import type { KeywardenError } from '../../domain/errors';
+import { Connection } from '../../stores/embedded/connection';
 import { EmbeddedStore } from '../../stores/embedded/embeddedStore';
 import { readMigrations } from '../../stores/embedded/migrate';
 import { disabling } from './entries';
@@ -46,6 +48,21 @@ const COMMANDS: Record<string, (job: Job) => Promise<void>> = {
       say('held');
       await new Promise((r) => setTimeout(r, 60_000));
     });
+  },
+  /** A database that never answers: what the callers are told, when, and whether the event loop went on. */
+  async stuck({ file }) {
+    const connection = new Connection(file);
+    const begun = Date.now();
+    let longestPause = 0;
+    let last = begun;
+    setInterval(() => {
+      longestPause = Math.max(longestPause, Date.now() - last);
+      last = Date.now();
+    }, 5);
+    const told = (call: Promise<unknown>): Promise<string> => call.then(() => 'done', (e: KeywardenError) => `${e.code}: ${e.notDone}`);
+    const endless = told(connection.read('the endless call', 'WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT count(*) FROM r'));
+    const queued = told(connection.transaction('the call behind it', async () => undefined));
+    say(JSON.stringify({ told: await Promise.all([endless, queued]), ms: Date.now() - begun, longestPause }));
   },
   async migrate({ file, dir }) {
     const store = dir === undefined ? new EmbeddedStore(file) : new EmbeddedStore(file, () => readMigrations(dir));

@@ -1,14 +1,18 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** Real processes for the tests: ./child.ts, bundled once for each test file by the build's own bundler. */
 const root = join(__dirname, '..', '..');
 const bundle = join(root, '.cache', 'test-stores', `child-${process.pid}.js`);
 
-export function bundleChild(): void {
-  mkdirSync(join(bundle, '..'), { recursive: true });
-  execFileSync(join(root, 'node_modules', '.bin', 'esbuild'), [join(__dirname, 'child.ts'), '--bundle', '--platform=node', '--external:libsql', `--outfile=${bundle}`, '--log-level=warning']);
+/** Call once at the top of a test file that starts children. */
+export function childProcesses(): void {
+  beforeAll(() => {
+    mkdirSync(join(bundle, '..'), { recursive: true });
+    execFileSync(join(root, 'node_modules', '.bin', 'esbuild'), [join(__dirname, 'child.ts'), '--bundle', '--platform=node', '--external:libsql', `--outfile=${bundle}`, '--log-level=warning']);
+  });
+  afterAll(() => rmSync(bundle, { force: true }));
 }
 
 export interface Child {

@@ -4,7 +4,7 @@ import type { AuditEntry } from '../../domain/audit';
 import { verifyTrail } from '../../stores/auditTrail';
 import { EmbeddedStore } from '../../stores/embedded/embeddedStore';
 import { Journal } from '../../stores/journal';
-import { bundleChild, start } from './children';
+import { childProcesses, start } from './children';
 import { collect, disabling, failure } from './entries';
 import { FaultyStore } from './faultyStore';
 import { temporaryFolder } from './temporaryFolder';
@@ -14,7 +14,7 @@ let dir: string;
 let file: string;
 let store: FaultyStore;
 
-beforeAll(bundleChild);
+childProcesses();
 beforeEach(async () => {
   dir = join(folder(), 'journal');
   file = join(folder(), 'keywarden.db');

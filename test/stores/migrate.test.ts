@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import Database from 'libsql';
 import { EmbeddedStore } from '../../stores/embedded/embeddedStore';
 import { readMigrations, shippedMigrations } from '../../stores/embedded/migrate';
-import { bundleChild, start } from './children';
+import { childProcesses, start } from './children';
 import { failure } from './entries';
 import { temporaryFolder } from './temporaryFolder';
 
@@ -29,7 +29,7 @@ async function migrateOnce(dir?: string): Promise<number> {
   }
 }
 
-beforeAll(bundleChild);
+childProcesses();
 
 describe('migrations', () => {
   it('are all shipped: found from source, and from where the bundle lies', () => {

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import Database from 'libsql';
 import { verifyTrail } from '../../stores/auditTrail';
 import { EmbeddedStore } from '../../stores/embedded/embeddedStore';
-import { bundleChild, start } from './children';
+import { childProcesses, start } from './children';
 import { collect, disabling, failure } from './entries';
 import { temporaryFolder } from './temporaryFolder';
 
@@ -11,7 +11,7 @@ const folder = temporaryFolder();
 let store: EmbeddedStore;
 let file: string;
 
-beforeAll(bundleChild);
+childProcesses();
 beforeEach(async () => {
   file = join(folder(), 'keywarden.db');
   store = new EmbeddedStore(file);
@@ -81,6 +81,18 @@ describe('when somebody else holds the write lock', () => {
     expect(Date.now() - begun).toBeLessThan(3_700);
     expect(longestPause).toBeLessThan(500);
     expect(await store.appendAudit([disabling('e1')])).toMatchObject([{ seq: 1 }]);
+  });
+});
+
+describe('when the database never answers', () => {
+  it('each caller is told within about 3 s what is known, and the event loop goes on (rule 2)', async () => {
+    const child = start('stuck', { file });
+    await child.saying(1);
+    await child.kill();
+    const { told, ms, longestPause } = JSON.parse(child.said[0] as string) as { told: string[]; ms: number; longestPause: number };
+    expect(told).toEqual(['KW-STORE: the endless call may not have been done', 'KW-STORE: the call behind it was not done']);
+    expect(ms).toBeLessThan(3_700);
+    expect(longestPause).toBeLessThan(500);
   });
 });
 

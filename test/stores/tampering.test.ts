@@ -24,7 +24,7 @@ async function after(sql: string, ...args: (string | number)[]): Promise<ChainVe
   const copy = join(folder(), 'copy.db');
   copyFileSync(file, copy);
   const db = new Database(copy);
-  db.exec('DROP TRIGGER audit_is_not_changed; DROP TRIGGER audit_is_kept;');
+  db.exec('DROP TRIGGER audit_is_not_changed; DROP TRIGGER audit_is_kept; DROP TRIGGER audit_grows_at_its_end;');
   if (args.length === 0) db.exec(sql);
   else db.prepare(sql).run(args);
   db.close();
@@ -41,7 +41,21 @@ describe('an audit trail in the wrong hands', () => {
     const db = new Database(file);
     expect(() => db.exec("UPDATE audit SET prev = 'x' WHERE seq = 5")).toThrow('never changed');
     expect(() => db.exec('DELETE FROM audit WHERE seq = 5')).toThrow('never deleted');
-    expect(() => db.exec("INSERT OR REPLACE INTO audit (seq, prev, hash, entry) VALUES (5, 'p', 'h', '{\"eventId\":\"x\",\"at\":\"t\"}')")).toThrow();
+    db.close();
+  });
+
+  it('refuses INSERT OR REPLACE and whatever does not continue the chain', () => {
+    const db = new Database(file);
+    const head = (db.prepare('SELECT hash FROM audit WHERE seq = 10').all([])[0] as { hash: string }).hash;
+    const insert = (seq: number, prev: string, eventId: string): void => void db.prepare('INSERT OR REPLACE INTO audit (seq, prev, hash, entry) VALUES (?, ?, ?, ?)').run([seq, prev, 'h', JSON.stringify({ eventId, at: 't' })]);
+    expect(() => insert(5, head, 'x')).toThrow('only added');
+    expect(() => insert(12, head, 'x')).toThrow('only added');
+    expect(() => insert(11, 'p', 'x')).toThrow('only added');
+    expect(() => insert(11, head, 'e5')).toThrow('only added');
+    db.exec("INSERT INTO proof_use VALUES ('j', 'recovery', 'w', 'r', 'p')");
+    expect(() => db.exec("INSERT OR REPLACE INTO proof_use VALUES ('j', 'recovery', 'w2', 'r', 'p')")).toThrow('stays used');
+    db.exec("INSERT INTO cmk VALUES ('k', 7, '{}')");
+    expect(() => db.exec("INSERT OR REPLACE INTO cmk VALUES ('k', 6, '{}')")).toThrow('never falls');
     db.close();
   });
 

@@ -1,0 +1,29 @@
+import type { Client, WorkflowHandle } from '@temporalio/client';
+import { KeywardenError } from '../domain/errors';
+import { WORKFLOW_QUEUE } from '../domain/names';
+import type { ProcedureStatus } from '../domain/status';
+import type { Context } from './context';
+
+/** Starts a procedure; the same id again is refused by the server while one is open. */
+export async function start(ctx: Context, type: string, workflowId: string, input: object): Promise<WorkflowHandle> {
+  const client = await ctx.temporal();
+  return client.workflow.start(type, { taskQueue: WORKFLOW_QUEUE, workflowId, args: [input], staticSummary: `${type} ${String((input as { key?: string }).key ?? '')}`.slice(0, 180) });
+}
+
+/** Status by query; undefined when no worker answered in time. */
+export async function statusOf(handle: Pick<WorkflowHandle, 'query'>, client: Client, timeoutMs = 3_000): Promise<ProcedureStatus | undefined> {
+  try {
+    return await client.withDeadline(Date.now() + timeoutMs, () => handle.query<ProcedureStatus>('status'));
+  } catch (error) {
+    if (/deadline|DEADLINE|no poller|unavailable/i.test(String(error) + String((error as Error).cause))) return undefined;
+    throw error;
+  }
+}
+
+/** Which part is at fault when nothing moves: Temporal answered, so it is the worker. */
+export function noWorker(queue: string): KeywardenError {
+  return new KeywardenError('KW-TEMPORAL', `Temporal is up, but no worker answers on the queue "${queue}"`, {
+    notDone: 'the procedure is started and waits for a worker; nothing was disabled yet',
+    next: 'start a worker (keywarden worker), or disable the key now without it: the same command with --direct',
+  });
+}
