@@ -14,7 +14,7 @@ const require = createRequire(join(root, 'package.json'));
 
 const SOURCES = ['activities', 'cli', 'client', 'domain', 'local', 'stores', 'worker', 'workflows'];
 /** Native, published as ES modules only, or loaded by nobody but a worker: they stay in node_modules. */
-const EXTERNAL = ['@temporalio/worker', '@temporalio/core-bridge', '@temporalio/testing', 'fauxqs', '@libsql/client', 'libsql', 'mssql', '@swc/*'];
+const EXTERNAL = ['@temporalio/worker', '@temporalio/core-bridge', '@temporalio/testing', 'fauxqs', 'libsql', 'mssql', '@swc/*'];
 
 const BUNDLES = [
   { entry: 'cli/main.ts', out: 'keywarden.js', sources: SOURCES },
