@@ -2,8 +2,9 @@ module.exports = {
   testEnvironment: 'node',
   roots: ['<rootDir>/test'],
   testMatch: ['**/*.test.ts'],
-  transform: { '^.+\\.(t|j|mj)s$': ['@swc/jest', { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' }, module: { type: 'commonjs' }, sourceMaps: 'inline' }] },
+  globalSetup: '<rootDir>/test/harness/build.js',
+  transform: { '^.+\\.(t|j|mj)s$': ['@swc/jest', { jsc: { parser: { syntax: 'typescript' }, target: 'es2022', keepClassNames: true }, module: { type: 'commonjs' }, sourceMaps: 'inline' }] },
   // jose is published as ES modules only
   transformIgnorePatterns: ['/node_modules/(?!(jose)/)'],
-  testTimeout: 60_000,
+  testTimeout: 90_000,
 };
