@@ -3,8 +3,10 @@ import type { Duty } from '../domain/names';
 import { KeywardenError } from '../domain/errors';
 import { alertActivity } from './alerts';
 import type { Deps } from './deps';
+import { effectActivities } from './effectProof';
 import { initializeActivities } from './initialization';
 import { recoveryActivities } from './recovery';
+import { windowActivities } from './recoveryWindow';
 import { revocationActivities } from './revocation';
 import { wideningActivities } from './widening';
 
@@ -15,7 +17,7 @@ export function activitiesOf(deps: Deps): Record<string, Activity> {
   const init = initializeActivities(deps);
   const byDuty: Record<Duty, Record<string, unknown>> = {
     routine: { findOwnKeys: init.findOwnKeys, makeCanary: init.makeCanary, ...alertActivity(deps) },
-    emergency: { ...revocationActivities(deps), ...alertActivity(deps) },
+    emergency: { ...revocationActivities(deps), ...windowActivities(deps), ...effectActivities(deps), ...alertActivity(deps) },
     recovery: { ...recoveryActivities(deps), ...wideningActivities(deps), makeKey: init.makeKey, replicateKey: init.replicateKey, pointAlias: init.pointAlias, ...alertActivity(deps) },
   };
   return Object.fromEntries(Object.entries(byDuty[deps.duty]).map(([name, act]) => [name, withStableErrors(act as Activity)]));

@@ -96,3 +96,16 @@ export async function settledOrGrace(all: Promise<unknown>[], enough: () => bool
   await Promise.race([Promise.allSettled(all), grace]);
   clearTimeout(timer);
 }
+
+/** States in which a key does nothing: disabled, or on its way out. */
+export const isDown = (state: string | undefined): boolean => state === 'Disabled' || state === 'PendingDeletion' || state === 'PendingReplicaDeletion';
+
+export function isDisabledEverywhere(target: Target): boolean {
+  return target.silent.length === 0 && target.seen.size > 0 && [...target.seen.values()].every((m) => isDown(m.KeyState));
+}
+
+/** The earliest date at which KMS destroys the key in a Region, if it is pending. */
+export function deletionDate(target: Target): number | undefined {
+  const dates = [...target.seen.values()].flatMap((m) => (m.DeletionDate === undefined ? [] : [m.DeletionDate.getTime()]));
+  return dates.length === 0 ? undefined : Math.min(...dates);
+}

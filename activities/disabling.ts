@@ -1,0 +1,109 @@
+import type { Arrived, Disabling, RegionDisabling } from '../domain/activities';
+import { refused, type VerifiedApproval } from '../domain/approval';
+import type { AuditEntry } from '../domain/audit';
+import { KeywardenError } from '../domain/errors';
+import type { RevokeInput } from '../domain/inputs';
+import type { Plan } from '../domain/plan';
+import { FLOORS } from '../domain/quorum';
+import { findArrivals } from './arrivals';
+import { checkPlan } from './considering';
+import type { Deps } from './deps';
+import { entry, now, type Execution } from './execution';
+import { errorName } from './kms';
+import { disablePlan } from './planning';
+import { deletionDate, settledOrGrace, type Target } from './targets';
+import { verifyApproval } from './verifiers';
+
+/** The parts of a disabling: the one signature that it needs, the calls, what is said of them. */
+
+export const DAY_MS = 86_400_000;
+
+/** Regions' answers, all asked at once; none waits for another longer than a moment. */
+export async function disableAll(deps: Deps, keyId: string, regions: readonly string[]): Promise<RegionDisabling[]> {
+  const done = new Map<string, RegionDisabling>();
+  const asked = regions.map(async (region) => {
+    try {
+      const { requestId } = await deps.kms.get(region)!.disable(keyId);
+      done.set(region, { region, state: 'disabled', at: new Date(deps.clock.now()).toISOString(), ...(requestId === undefined ? {} : { requestId }) });
+    } catch (error) {
+      const cause = error instanceof KeywardenError ? error.cause : error;
+      if (errorName(cause) === 'KMSInvalidStateException' && String(cause).includes('pending deletion')) done.set(region, { region, state: 'pending-deletion', at: new Date(deps.clock.now()).toISOString() });
+      else done.set(region, { region, state: 'silent', detail: error instanceof Error ? error.message : String(error) });
+    }
+  });
+  await settledOrGrace(asked, () => [...done.values()].some((r) => r.state !== 'silent'), 700);
+  return regions.map((region) => done.get(region) ?? { region, state: 'silent', detail: 'no answer yet' });
+}
+
+/** Signature, life and plan of the one approval that a disabling needs. The server's history is read only when the proof's life is over by now. */
+export async function verifyForDisabling(deps: Deps, input: RevokeInput, target: Target, proof: Arrived, workflowId: string): Promise<VerifiedApproval> {
+  let approval: VerifiedApproval;
+  try {
+    approval = await verifyApproval(proof.token, deps.config, now(deps));
+  } catch (error) {
+    if (!(error instanceof KeywardenError) || error.code !== 'KW-APPROVAL-EXPIRED') throw error;
+    const arrival = (await findArrivals(deps.temporal, workflowId, proof.runId, [proof.token])).get(proof.token);
+    if (arrival === undefined) throw error;
+    approval = await verifyApproval(proof.token, deps.config, arrival.at);
+  }
+  const signed = approval.claims.plan;
+  const plan = disablePlan(deps.config, input, target, { workflowId, ...(signed.firstRunId === undefined ? {} : { firstRunId: signed.firstRunId }) });
+  const { expects: _drifts, ...disabling } = signed;
+  checkPlan(plan as Plan, { ...approval, claims: { ...approval.claims, plan: disabling as Plan } }, signed.firstRunId === undefined);
+  if (approval.claims.decision !== 'approve') throw refused('KW-APPROVAL-FORM', 'the proof is a rejection', 'sign an approval', target.keyId);
+  if (!(FLOORS['revokeKey.disable'].roles as readonly string[]).includes(approval.claims.role)) {
+    throw refused('KW-APPROVAL-ROLE', `${approval.claims.role} may not revoke; it takes EmergencyKeyAdmin`, 'ask a person who holds EmergencyKeyAdmin', target.keyId);
+  }
+  return approval;
+}
+
+export function refuseToCutTheBranch(deps: Deps, input: RevokeInput, target: Target): void {
+  const under = deps.config.databases.filter((d) => d.purpose === target.purpose).map((d) => d.name);
+  if (target.purpose !== 'tde' && under.length === 0) return;
+  const names = under.length === 0 ? 'the database' : under.join(', ');
+  if (input.acknowledgeOutage !== true) {
+    throw new KeywardenError('KW-OUTAGE', `${names} may go down with this key`, { path: 'input.acknowledgeOutage', key: target.keyId, notDone: 'the key was not disabled', next: 'start again with acknowledgeOutage: true (CLI: --acknowledge-outage) if the outage is accepted' });
+  }
+  if (deps.config.audit === undefined || deps.config.audit.journalEncryptedBy.includes(target.purpose)) {
+    throw new KeywardenError('KW-BRANCH', `Keywarden's own database may be ${names}, and no journal stands elsewhere`, { path: 'config.audit.journal', key: target.keyId, notDone: 'the key was not disabled', next: 'set audit.journal to a volume that this key does not encrypt; or disable the key by hand with `keywarden revoke --direct`' });
+  }
+}
+
+export function regionsAsSeen(target: Target, at: number): RegionDisabling[] {
+  return [...target.seen].map(([region, m]) => ({ region, state: m.KeyState === 'Disabled' ? 'disabled' : 'pending-deletion', at: new Date(at).toISOString() }));
+}
+
+export function outcome(deps: Deps, target: Target, kind: Disabling['outcome'], regions: RegionDisabling[], o: Pick<Disabling, 'adopted' | 'unaudited'> & { person?: string }): Disabling {
+  const revokedAt = Math.max(...regions.map((r) => (r.at === undefined ? 0 : Date.parse(r.at))), 0) || now(deps);
+  return {
+    outcome: kind,
+    keyId: target.keyId,
+    keyArn: target.keyArn,
+    purpose: target.purpose,
+    regions,
+    ...o,
+    revokedAt: new Date(revokedAt).toISOString(),
+    deadline: new Date(deletionDate(target) ?? revokedAt + deps.config.recovery.windowDays * DAY_MS).toISOString(),
+    searchable: deps.searchable,
+    reminderHours: [...deps.config.recovery.reminderHours],
+  };
+}
+
+export function disabledRow(deps: Deps, at: Omit<Execution, 'firstRunId'>, input: RevokeInput, target: Target, r: RegionDisabling, approval: VerifiedApproval | undefined, adopted: boolean): AuditEntry {
+  return entry(deps, at, {
+    action: adopted ? 'AdoptDisabled' : 'DisableKey',
+    phase: 'done',
+    ...(r.at === undefined ? {} : { at: r.at }),
+    keyId: target.keyId,
+    keyArn: target.keyArn.replace(/:kms:[a-z0-9-]+:/, `:kms:${r.region}:`),
+    region: r.region,
+    ...facts(input),
+    ...(r.requestId === undefined ? {} : { requestId: r.requestId }),
+    ...(approval === undefined ? {} : { approvers: [approval.person], planDigest: approval.planDigest }),
+    detail: { state: r.state },
+  });
+}
+
+export function facts(input: RevokeInput): Pick<AuditEntry, 'reason' | 'incident' | 'requestedBy'> {
+  return { reason: input.reason, ...(input.incident === undefined ? {} : { incident: input.incident }), ...(input.requestedBy === undefined ? {} : { requestedBy: input.requestedBy }) };
+}
