@@ -24,10 +24,10 @@ export async function disableAll(deps: Deps, keyId: string, regions: readonly st
   const asked = regions.map(async (region) => {
     try {
       const { requestId } = await deps.kms.get(region)!.disable(keyId);
-      done.set(region, { region, state: 'disabled', at: new Date(deps.clock.now()).toISOString(), ...(requestId === undefined ? {} : { requestId }) });
+      done.set(region, { region, state: 'disabled', at: new Date(now(deps)).toISOString(), ...(requestId === undefined ? {} : { requestId }) });
     } catch (error) {
       const cause = error instanceof KeywardenError ? error.cause : error;
-      if (errorName(cause) === 'KMSInvalidStateException' && String(cause).includes('pending deletion')) done.set(region, { region, state: 'pending-deletion', at: new Date(deps.clock.now()).toISOString() });
+      if (errorName(cause) === 'KMSInvalidStateException' && String(cause).includes('pending deletion')) done.set(region, { region, state: 'pending-deletion', at: new Date(now(deps)).toISOString() });
       else done.set(region, { region, state: 'silent', detail: error instanceof Error ? error.message : String(error) });
     }
   });

@@ -6,7 +6,7 @@ import { openWindowOf } from '../domain/keyRow';
 import { CANARY_CONTEXT } from '../domain/names';
 import type { Deps } from './deps';
 import { disableAll, disabledRow, verifyForDisabling } from './disabling';
-import { entry, execution, here } from './execution';
+import { entry, execution, here, now } from './execution';
 import { errorName } from './kms';
 import { resolveTarget } from './targets';
 
@@ -56,7 +56,7 @@ async function untilRefused(deps: Deps, keyId: string, region: string, canary: s
       else await kms.decrypt(keyId, Buffer.from(canary, 'base64'), CANARY_CONTEXT);
     } catch (error) {
       const name = errorName(error instanceof KeywardenError ? error.cause : error);
-      if (name === 'DisabledException' || name === 'KMSInvalidStateException' || name === 'NotFoundException') return { region, refused: true, afterMs: Math.max(0, deps.clock.now() - since), error: name };
+      if (name === 'DisabledException' || name === 'KMSInvalidStateException' || name === 'NotFoundException') return { region, refused: true, afterMs: Math.max(0, now(deps) - since), error: name };
       throw error;
     }
     heartbeat();

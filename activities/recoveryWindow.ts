@@ -145,6 +145,7 @@ function stateOf(row: KeyRow): WindowState {
   return {
     mode: w.mode,
     procedure: w.procedure,
+    revokedAt: w.revokedAt,
     deadline: w.deadline,
     epoch: row.epoch,
     disabling: w.disabling,

@@ -68,6 +68,7 @@ export interface Considered extends Prepared {
 export interface WindowState {
   mode: 'disable' | 'quarantine';
   procedure: ProcedureRef;
+  revokedAt: string;
   deadline: string;
   epoch: number;
   outcome?: WindowOutcome;

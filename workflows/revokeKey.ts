@@ -193,7 +193,7 @@ class Revocation {
     await tell(opened.procedure.workflowId);
     const state = await this.p.persist('window', () => this.untilWindowEnds(), (s) => `ended: ${s.outcome ?? ''}`);
     this.p.skip('close', `left to ${opened.procedure.workflowId}`);
-    return this.finish(state.outcome!, opened.deadline, opened.procedure.workflowId);
+    return this.finish(state.outcome!, state, opened.procedure.workflowId);
   }
 
   private async untilWindowEnds(): Promise<WindowState> {
@@ -247,7 +247,7 @@ class Revocation {
     this.disabling_.cancel();
     this.p.pending(undefined);
     this.p.mark('window', 'done', state.outcome ?? 'the window has ended');
-    return state.outcome === undefined ? this.close(widening, state) : this.closed(state.outcome, state.deadline);
+    return state.outcome === undefined ? this.close(widening, state) : this.closed(state.outcome, state);
   }
 
   /** The window ended without recovery: what was signed for the end happens now, and whatever is up goes down. */
@@ -260,24 +260,24 @@ class Revocation {
       return (await emergency.closeWindow.executeWithOptions({ summary: 'close the recovery window' }, [{ keyId: this.disabling.keyId, reason, ...(incident === undefined ? {} : { incident }) }])).outcome;
     }, (o) => o);
     await this.p.untilDone('close', () => this.alert({ kind: 'window-ended', occasion: outcome, detail: `The recovery window has ended; the key is ${outcome}. It can no longer be recovered by Keywarden.` }));
-    if (this.input.afterWindow !== 'destroyed' || outcome !== 'deletion-scheduled') return this.closed(outcome, state.deadline);
+    if (this.input.afterWindow !== 'destroyed' || outcome !== 'deletion-scheduled') return this.closed(outcome, state);
     this.p.outcome('deletion-scheduled');
-    return this.closed(await widening.untilDestroyed(this.input.reason), state.deadline);
+    return this.closed(await widening.untilDestroyed(this.input.reason), state);
   }
 
-  private async closed(outcome: WindowOutcome, deadline: string): Promise<RevokeResult> {
+  private async closed(outcome: WindowOutcome, state: WindowState): Promise<RevokeResult> {
     if (this.p.isOpen('close')) this.p.mark('close', 'done', outcome);
     for (const step of ['sign-widening', 'quarantine', 'delete'] as const) if (this.p.isOpen(step)) this.p.skip(step);
-    return this.finish(outcome, deadline);
+    return this.finish(outcome, state);
   }
 
-  private async finish(outcome: WindowOutcome, deadline: string, joined?: string): Promise<RevokeResult> {
+  private async finish(outcome: WindowOutcome, { deadline, revokedAt }: WindowState, joined?: string): Promise<RevokeResult> {
     const started = workflowInfo().startTime.getTime();
     this.p.outcome(outcome);
     return this.end({
       outcome,
       keyId: this.disabling.keyId,
-      revokedAt: this.disabling.revokedAt,
+      revokedAt,
       deadline,
       timeToDisabledMs: Math.max(0, Date.parse(this.disabling.revokedAt) - started),
       ...(this.effect === undefined ? {} : { timeToEffectiveMs: Math.max(...this.effect.regions.map((r) => r.afterMs)) }),

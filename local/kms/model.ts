@@ -74,7 +74,7 @@ export interface StoredPrincipal { readonly arn: string; readonly identityPolicy
 export interface Collections {
   key: RegionalKey; // region/keyId
   shared: SharedKey; // keyId
-  alias: Alias; // region/name, with the slash of `alias/` kept out of the parent
+  alias: Alias; // region/name, see aliasId
   grant: Grant; // region/keyId/grantId
   principal: StoredPrincipal; // access key id
   clock: { readonly offset: number }; // 'clock'
@@ -84,7 +84,7 @@ export type Collection = keyof Collections;
 export const DAY = 86_400_000;
 export const regionalId = (region: string, keyId: string): string => `${region}/${keyId}`;
 /** Alias names hold slashes, so the id carries the name encoded. */
-export const aliasId = (region: string, name: string): string => `${region}/${name.replaceAll('/', '~')}`;
+export const aliasId = (region: string, name: string): string => `${region}/${encodeURIComponent(name)}`;
 export const keyArn = (account: string, region: string, keyId: string): string => `arn:aws:kms:${region}:${account}:key/${keyId}`;
 export const aliasArn = (account: string, region: string, name: string): string => `arn:aws:kms:${region}:${account}:${name}`;
 /** Timestamps on the wire are epoch seconds, fractions allowed. */

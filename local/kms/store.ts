@@ -22,6 +22,7 @@ export class Store {
   private readonly children = new Map<Collection, Map<string, Set<string>>>();
   private readonly previous: Previous = new Map();
   private sequence = 0;
+  private syncedSequence = 0;
   private logBytes = 0;
   private log = -1;
   private waiting: Array<(error: Error | null) => void> = [];
@@ -55,6 +56,7 @@ export class Store {
   /** Writes the changes as one record, then makes them visible. Atomic: a torn record is dropped as a whole. */
   commit(changes: readonly Change[]): void {
     if (changes.length === 0) return;
+    if (this.closed) throw new Error('the store is closed');
     const body = JSON.stringify({ sequence: this.sequence + 1, changes });
     const line = Buffer.from(`${checksum(body)} ${body}\n`);
     // a short write (full disk) must not leave half a record before the next one
@@ -71,6 +73,7 @@ export class Store {
 
   /** Resolves when everything committed so far is on disk. Concurrent callers share one sync. */
   durable(): Promise<void> {
+    if (this.syncedSequence === this.sequence) return Promise.resolve();
     return new Promise((resolve, reject) => {
       this.waiting.push((error) => (error === null ? resolve() : reject(error)));
       this.sync();
@@ -114,10 +117,12 @@ export class Store {
     this.syncing = true;
     const batch = this.waiting;
     this.waiting = [];
+    const { sequence } = this;
     fdatasync(this.log, (error) => {
       this.syncing = false;
+      if (error === null) this.syncedSequence = sequence;
       for (const done of batch) done(error);
-      if (this.logBytes > this.snapshotAfterBytes && this.waiting.length === 0 && !this.closed) this.snapshot();
+      if (this.logBytes > this.snapshotAfterBytes && this.waiting.length === 0 && !this.closed) this.trySnapshot();
       this.sync();
     });
   }
@@ -167,6 +172,25 @@ export class Store {
       position = end + 1;
     }
     this.logBytes = position;
+    fsyncSync(this.log);
+    this.syncedSequence = this.sequence;
+    this.syncDirectory();
+  }
+
+  /** A new file or a rename is on disk only when its directory is. */
+  private syncDirectory(): void {
+    const directory = openSync(this.directory, 'r');
+    fsyncSync(directory);
+    closeSync(directory);
+  }
+
+  /** The log alone is enough, so a snapshot that fails (a full disk) must not take the server down. */
+  private trySnapshot(): void {
+    try {
+      this.snapshot();
+    } catch (error) {
+      console.error('local KMS: no snapshot was written, the log grows on', error);
+    }
   }
 
   private snapshot(): void {
@@ -178,11 +202,10 @@ export class Store {
     fsyncSync(file);
     closeSync(file);
     renameSync(temporary, this.snapshotPath);
-    const directory = openSync(this.directory, 'r');
-    fsyncSync(directory);
-    closeSync(directory);
+    this.syncDirectory();
     ftruncateSync(this.log, 0);
     this.logBytes = 0;
+    this.syncedSequence = this.sequence;
   }
 
   /** Two servers on one directory would overwrite each other; a lock left by a killed process does not count. */
