@@ -47,13 +47,13 @@ export class Context {
 
   async temporal(): Promise<Client> {
     this.connected ??= (async () => {
-      const { Client: TheClient, Connection: TheConnection } = await import('@temporalio/client');
-      const address = process.env['TEMPORAL_ADDRESS'] ?? '127.0.0.1:7233';
+      const [{ Client: TheClient, Connection: TheConnection }, { loadClientConnectConfig }] = await Promise.all([import('@temporalio/client'), import('@temporalio/envconfig')]);
+      const { connectionOptions, namespace = 'default' } = loadClientConnectConfig();
       try {
-        const connection = await TheConnection.connect({ address, connectTimeout: 5_000 });
-        return { client: new TheClient({ connection, namespace: process.env['TEMPORAL_NAMESPACE'] ?? 'default' }), connection };
+        const connection = await TheConnection.connect({ ...connectionOptions, connectTimeout: 5_000 });
+        return { client: new TheClient({ connection, namespace }), connection };
       } catch (cause) {
-        throw new KeywardenError('KW-TEMPORAL', `Temporal at ${address} does not answer`, { notDone: 'nothing was started or changed', next: 'start it (in development: keywarden dev), or in an emergency disable the key without it: keywarden revoke KEY --reason "…" --as NAME --direct', cause });
+        throw new KeywardenError('KW-TEMPORAL', `Temporal at ${connectionOptions.address ?? '127.0.0.1:7233'} does not answer`, { notDone: 'nothing was started or changed', next: 'start it (in development: keywarden dev), or in an emergency disable the key without it: keywarden revoke KEY --reason "…" --as NAME --direct', cause });
       }
     })();
     return (await this.connected).client;

@@ -21,9 +21,17 @@ export async function statusOf(handle: Pick<WorkflowHandle, 'query'>, client: Cl
 }
 
 /** Which part is at fault when nothing moves: Temporal answered, so it is the worker. */
-export function noWorker(queue: string): KeywardenError {
+export function noWorker(queue: string, orElse: string): KeywardenError {
   return new KeywardenError('KW-TEMPORAL', `Temporal is up, but no worker answers on the queue "${queue}"`, {
-    notDone: 'the procedure is started and waits for a worker; nothing was disabled yet',
-    next: 'start a worker (keywarden worker), or disable the key now without it: the same command with --direct',
+    notDone: 'the procedure is started and waits for a worker; nothing else was done yet',
+    next: `start a worker (keywarden worker), or ${orElse}`,
   });
+}
+
+/** A procedure's result, or its failure, until `stop` is called: an open long poll would keep the command from ending. */
+export function watchEnd(client: Client, handle: WorkflowHandle): { ended: Promise<unknown>; stop(): void } {
+  const abort = new AbortController();
+  const ended = client.connection.withAbortSignal(abort.signal, () => handle.result());
+  ended.catch(() => undefined);
+  return { ended, stop: () => abort.abort() };
 }

@@ -2,7 +2,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { SNSClient } from '@aws-sdk/client-sns';
 import { Client } from '@temporalio/client';
-import { NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker';
+import { loadClientConnectConfig } from '@temporalio/envconfig';
+import { NativeConnection, Runtime, Worker, type NativeConnectionOptions, type WorkerOptions } from '@temporalio/worker';
 import { activitiesOf } from '../activities';
 import type { Deps } from '../activities/deps';
 import { RegionalKms } from '../activities/kms';
@@ -34,17 +35,19 @@ export interface WorkerRun {
 export async function startWorker(run: WorkerRun): Promise<{ stop(): Promise<void>; failed: Promise<never> }> {
   const env = process.env;
   const kmsEndpoint = env['AWS_ENDPOINT_URL_KMS'];
+  const report = (problem: unknown): void => Runtime.instance().logger.warn(problem instanceof Error ? problem.message : String(problem));
   const config = run.parts?.config ?? (await loadConfig(env));
   const development = isDevelopment(config, kmsEndpoint);
   if (run.duty === 'all' && !development) {
     throw new KeywardenError('KW-CONFIG', 'one process may hold all duties only in development on a loopback KMS', { path: '--duty', notDone: 'the worker did not start', next: 'start one worker each with --duty routine, emergency, recovery' });
   }
-  const namespace = run.parts?.namespace ?? env['TEMPORAL_NAMESPACE'] ?? 'default';
-  const connection = run.parts?.connection ?? (await NativeConnection.connect({ address: env['TEMPORAL_ADDRESS'] ?? '127.0.0.1:7233' }));
+  const temporal = loadClientConnectConfig();
+  const namespace = run.parts?.namespace ?? temporal.namespace ?? 'default';
+  const connection = run.parts?.connection ?? (await connect(temporal.connectionOptions));
   const client = new Client({ connection, namespace });
   const searchable = await registerSearchAttributes(connection, namespace);
   const store = run.parts?.store ?? (await openStore(env['KEYWARDEN_DATABASE_URL'] ?? 'file:keywarden.db'));
-  if (run.parts?.store === undefined) await store.migrate();
+  const migrating = run.parts?.store === undefined ? await migrateSoon(store, report) : undefined;
   const local = development && kmsEndpoint !== undefined && run.parts?.clock === undefined ? localClock(kmsEndpoint) : undefined;
   await local?.refresh();
   const clock = run.parts?.clock ?? local ?? systemClock;
@@ -55,7 +58,7 @@ export async function startWorker(run: WorkerRun): Promise<{ stop(): Promise<voi
   for (const duty of duties) {
     const kms = kmsClients(config, duty);
     const sns = new SNSClient({ region: config.alerts.topicArn.split(':')[3]!, maxAttempts: 2, credentials: credentialsFor(duty) });
-    const trail = new AuditTrail(store, config.audit === undefined ? undefined : new Journal(config.audit.journal, `${duty}-${process.pid}`));
+    const trail = new AuditTrail(store, config.audit === undefined ? undefined : new Journal(config.audit.journal, `${duty}-${process.pid}`), report);
     const made: Deps = { duty, config, development, clock, kms, store, trail, sns, temporal: client, searchable };
     const deps = run.parts?.wrap?.(made) ?? made;
     const drain = setInterval(() => void deps.trail.drain().catch(() => undefined), 2_000);
@@ -71,6 +74,7 @@ export async function startWorker(run: WorkerRun): Promise<{ stop(): Promise<voi
   return {
     failed,
     async stop() {
+      clearInterval(migrating);
       for (const w of workers) if (w.getState() === 'RUNNING') w.shutdown();
       await Promise.allSettled(running);
       local?.stop();
@@ -85,6 +89,30 @@ export function kmsClients(config: Config, who: Who): Map<string, RegionalKms> {
   const credentials = credentialsFor(who);
   const endpoint = process.env['AWS_ENDPOINT_URL_KMS'];
   return new Map(config.regions.map((region) => [region, new RegionalKms(region, { ...(credentials === undefined ? {} : { credentials }), ...(endpoint === undefined ? {} : { endpoint }) })]));
+}
+
+async function connect(options: NativeConnectionOptions): Promise<NativeConnection> {
+  try {
+    return await NativeConnection.connect(options);
+  } catch (cause) {
+    throw new KeywardenError('KW-TEMPORAL', `Temporal at ${options.address ?? 'its default address'} does not answer`, { notDone: 'the worker did not start', next: 'start Temporal or correct TEMPORAL_ADDRESS, then start the worker again', cause });
+  }
+}
+
+/** A database that is down does not keep a worker from disabling keys (rule 2): its schema is looked after when it answers. */
+async function migrateSoon(store: Store, report: (problem: unknown) => void): Promise<NodeJS.Timeout | undefined> {
+  const migrate = async (): Promise<boolean> =>
+    store.migrate().then(() => true, (error: unknown) => {
+      if (error instanceof KeywardenError && error.code === 'KW-STORE') {
+        report(error);
+        return false;
+      }
+      throw error;
+    });
+  if (await migrate()) return undefined;
+  const timer = setInterval(() => void migrate().then((done) => done && clearInterval(timer), report), 5_000);
+  timer.unref();
+  return timer;
 }
 
 /** The bundle made by the build; in tests the sources. */

@@ -1,8 +1,9 @@
+import type { Client, WorkflowHandle } from '@temporalio/client';
 import { parseInput, recoverInput } from '../../domain/inputs';
 import { workflowIdFor } from '../../domain/names';
 import type { Context } from '../context';
 import { EXIT } from '../output';
-import { start, statusOf, noWorker } from '../procedures';
+import { noWorker, start, statusOf, watchEnd } from '../procedures';
 import type { Register } from '../program';
 
 interface RecoverOptions {
@@ -51,25 +52,33 @@ async function recover(ctx: Context, key: string, o: RecoverOptions): Promise<nu
     ctx.out.result({ workflowId, ...result }, `${key}: ${result.outcome}`);
     return result.outcome === 'recovered' ? EXIT.done : EXIT.failed;
   }
-  const failed = handle.result().then((r) => r as { outcome: string });
-  failed.catch(() => undefined);
-  for (const end = Date.now() + 10_000; ; ) {
-    const status = await Promise.race([statusOf(handle, client), failed.then(() => undefined)]);
-    if (status?.pendingApproval !== undefined && (proof === undefined || status.pendingApproval.decided.length > 0)) {
+  const end = watchEnd(client, handle);
+  try {
+    return await waitForPeople(ctx, key, handle, client, end.ended, proof !== undefined);
+  } finally {
+    end.stop();
+  }
+}
+
+/** Until somebody must sign, or it is over. */
+async function waitForPeople(ctx: Context, key: string, handle: WorkflowHandle, client: Client, ended: Promise<unknown>, signed: boolean): Promise<number> {
+  const { workflowId } = handle;
+  for (const latest = Date.now() + 10_000; ; await new Promise((r) => setTimeout(r, 50))) {
+    const status = await Promise.race([statusOf(handle, client), ended.then(() => undefined)]);
+    if (status?.pendingApproval !== undefined && (!signed || status.pendingApproval.decided.length > 0)) {
       const { missing, eligible } = status.pendingApproval;
       ctx.out.result({ workflowId, ...status }, ctx.out.yellow(`Waits for ${missing} more ${missing === 1 ? 'person' : 'people'} to sign (${eligible.join(' or ')}).`), `Next: keywarden approve ${workflowId} --as NAME`);
       return EXIT.waiting;
     }
     if (status?.outcome !== undefined) {
-      const result = await failed;
+      const result = (await ended) as { outcome: string };
       ctx.out.result({ workflowId, ...result }, `${key}: ${result.outcome}`);
       return result.outcome === 'recovered' ? EXIT.done : EXIT.failed;
     }
-    if (Date.now() > end) {
-      if (status === undefined) throw noWorker('keywarden');
+    if (Date.now() > latest) {
+      if (status === undefined) throw noWorker('keywarden', `keywarden status ${workflowId}`);
       ctx.out.result({ workflowId, ...status }, `phase: ${status.phase}`, `Next: keywarden status ${workflowId}`);
       return EXIT.waiting;
     }
-    await new Promise((r) => setTimeout(r, 50));
   }
 }

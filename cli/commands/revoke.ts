@@ -6,7 +6,7 @@ import { WORKFLOW_QUEUE, workflowIdFor } from '../../domain/names';
 import type { ProcedureStatus } from '../../domain/status';
 import type { Context } from '../context';
 import { EXIT } from '../output';
-import { noWorker, start, statusOf } from '../procedures';
+import { noWorker, start, statusOf, watchEnd } from '../procedures';
 import type { Register } from '../program';
 
 interface RevokeOptions {
@@ -100,16 +100,20 @@ async function inputOf(ctx: Context, key: string | undefined, o: RevokeOptions):
 
 /** Shows each Region fall. A procedure that was refused fails here with its own error. */
 async function watchItFall(ctx: Context, handle: WorkflowHandle, client: Awaited<ReturnType<Context['temporal']>>): Promise<ProcedureStatus> {
-  const failed = handle.result().then(() => undefined, (e: unknown) => e);
+  const end = watchEnd(client, handle);
   let shown = '';
   const since = Date.now();
-  for (;;) {
-    const status = await Promise.race([statusOf(handle, client, SILENCE_MS), failed.then((e) => { if (e !== undefined) throw e; return undefined; })]);
-    if (status === undefined && Date.now() - since >= SILENCE_MS - 100) throw noWorker(WORKFLOW_QUEUE);
-    const step = status?.steps.find((s) => s.name === 'disable');
-    if (step?.detail !== undefined && step.detail !== shown) ctx.out.note(`  ${step.state === 'done' ? ctx.out.green('disabled') : ctx.out.yellow(step.state)}  ${(shown = step.detail)}`);
-    if (status !== undefined && (step?.state === 'done' || status.pendingApproval !== undefined)) return status;
-    await new Promise((r) => setTimeout(r, 15));
+  try {
+    for (;;) {
+      const status = await Promise.race([statusOf(handle, client, SILENCE_MS), end.ended.then(() => undefined)]);
+      if (status === undefined && Date.now() - since >= SILENCE_MS - 100) throw noWorker(WORKFLOW_QUEUE, 'disable the key now without it: the same command with --direct');
+      const step = status?.steps.find((s) => s.name === 'disable');
+      if (step?.detail !== undefined && step.detail !== shown) ctx.out.note(`  ${step.state === 'done' ? ctx.out.green('disabled') : ctx.out.yellow(step.state)}  ${(shown = step.detail)}`);
+      if (status !== undefined && (step?.state === 'done' || status.pendingApproval !== undefined)) return status;
+      await new Promise((r) => setTimeout(r, 15));
+    }
+  } finally {
+    end.stop();
   }
 }
 
