@@ -3,7 +3,6 @@ import { refused, type VerifiedApproval } from '../domain/approval';
 import type { AuditEntry } from '../domain/audit';
 import { KeywardenError } from '../domain/errors';
 import type { RevokeInput } from '../domain/inputs';
-import type { Plan } from '../domain/plan';
 import { FLOORS } from '../domain/quorum';
 import { findArrivals } from './arrivals';
 import { checkPlan } from './considering';
@@ -18,25 +17,35 @@ import { verifyApproval } from './verifiers';
 
 export const DAY_MS = 86_400_000;
 
+type Named = Pick<Target, 'keyId' | 'keyArn' | 'purpose'>;
+
 /** Regions' answers, all asked at once; none waits for another longer than a moment. */
 export async function disableAll(deps: Deps, keyId: string, regions: readonly string[]): Promise<RegionDisabling[]> {
   const done = new Map<string, RegionDisabling>();
+  const absent = new Set<string>();
   const asked = regions.map(async (region) => {
     try {
       const { requestId } = await deps.kms.get(region)!.disable(keyId);
       done.set(region, { region, state: 'disabled', at: new Date(now(deps)).toISOString(), ...(requestId === undefined ? {} : { requestId }) });
     } catch (error) {
       const cause = error instanceof KeywardenError ? error.cause : error;
+      if (errorName(cause) === 'NotFoundException') {
+        absent.add(region); // no replica there
+        return;
+      }
       if (errorName(cause) === 'KMSInvalidStateException' && String(cause).includes('pending deletion')) done.set(region, { region, state: 'pending-deletion', at: new Date(now(deps)).toISOString() });
       else done.set(region, { region, state: 'silent', detail: error instanceof Error ? error.message : String(error) });
     }
   });
   await settledOrGrace(asked, () => [...done.values()].some((r) => r.state !== 'silent'), 700);
-  return regions.map((region) => done.get(region) ?? { region, state: 'silent', detail: 'no answer yet' });
+  return regions.filter((r) => !absent.has(r)).map((region) => done.get(region) ?? { region, state: 'silent', detail: 'no answer yet' });
 }
 
-/** Signature, life and plan of the one approval that a disabling needs. The server's history is read only when the proof's life is over by now. */
-export async function verifyForDisabling(deps: Deps, input: RevokeInput, target: Target, proof: Arrived, workflowId: string): Promise<VerifiedApproval> {
+/**
+ * Signature, life and plan of the one approval that a disabling needs; the key is the one that was signed, so that an alias moved since cannot
+ * hold it up. The server's history is read only when the proof's life is over by now.
+ */
+export async function verifyForDisabling(deps: Deps, input: RevokeInput, proof: Arrived, workflowId: string): Promise<VerifiedApproval> {
   let approval: VerifiedApproval;
   try {
     approval = await verifyApproval(proof.token, deps.config, now(deps));
@@ -46,18 +55,19 @@ export async function verifyForDisabling(deps: Deps, input: RevokeInput, target:
     if (arrival === undefined) throw error;
     approval = await verifyApproval(proof.token, deps.config, arrival.at);
   }
-  const signed = approval.claims.plan;
-  const plan = disablePlan(deps.config, input, target, { workflowId, ...(signed.firstRunId === undefined ? {} : { firstRunId: signed.firstRunId }) });
-  const { expects: _drifts, ...disabling } = signed;
-  checkPlan(plan as Plan, { ...approval, claims: { ...approval.claims, plan: disabling as Plan } }, signed.firstRunId === undefined);
-  if (approval.claims.decision !== 'approve') throw refused('KW-APPROVAL-FORM', 'the proof is a rejection', 'sign an approval', target.keyId);
+  const { expects: _drifts, ...signed } = approval.claims.plan;
+  const plan = disablePlan(deps.config, input, signed, { workflowId, ...(signed.firstRunId === undefined ? {} : { firstRunId: signed.firstRunId }) });
+  checkPlan(plan, { ...approval, claims: { ...approval.claims, plan: signed } }, signed.firstRunId === undefined);
+  const named = /^(?:arn:.*:key\/)?(mrk-[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f-]{27})$/.exec(input.key)?.[1];
+  if (named !== undefined && named !== signed.keyId) throw refused('KW-APPROVAL-PLAN', `the proof is for the key ${signed.keyId}`, 'sign for the key that is to be revoked', named);
+  if (approval.claims.decision !== 'approve') throw refused('KW-APPROVAL-FORM', 'the proof is a rejection', 'sign an approval', signed.keyId);
   if (!(FLOORS['revokeKey.disable'].roles as readonly string[]).includes(approval.claims.role)) {
-    throw refused('KW-APPROVAL-ROLE', `${approval.claims.role} may not revoke; it takes EmergencyKeyAdmin`, 'ask a person who holds EmergencyKeyAdmin', target.keyId);
+    throw refused('KW-APPROVAL-ROLE', `${approval.claims.role} may not revoke; it takes EmergencyKeyAdmin`, 'ask a person who holds EmergencyKeyAdmin', signed.keyId);
   }
   return approval;
 }
 
-export function refuseToCutTheBranch(deps: Deps, input: RevokeInput, target: Target): void {
+export function refuseToCutTheBranch(deps: Deps, input: RevokeInput, target: Named): void {
   const under = deps.config.databases.filter((d) => d.purpose === target.purpose).map((d) => d.name);
   if (target.purpose !== 'tde' && under.length === 0) return;
   const names = under.length === 0 ? 'the database' : under.join(', ');
@@ -73,7 +83,7 @@ export function regionsAsSeen(target: Target, at: number): RegionDisabling[] {
   return [...target.seen].map(([region, m]) => ({ region, state: m.KeyState === 'Disabled' ? 'disabled' : 'pending-deletion', at: new Date(at).toISOString() }));
 }
 
-export function outcome(deps: Deps, target: Target, kind: Disabling['outcome'], regions: RegionDisabling[], o: Pick<Disabling, 'adopted' | 'unaudited'> & { person?: string }): Disabling {
+export function outcome(deps: Deps, target: Named & Partial<Pick<Target, 'seen'>>, kind: Disabling['outcome'], regions: RegionDisabling[], o: Pick<Disabling, 'adopted' | 'unaudited'> & { person?: string }): Disabling {
   const revokedAt = Math.max(...regions.map((r) => (r.at === undefined ? 0 : Date.parse(r.at))), 0) || now(deps);
   return {
     outcome: kind,
@@ -83,13 +93,13 @@ export function outcome(deps: Deps, target: Target, kind: Disabling['outcome'], 
     regions,
     ...o,
     revokedAt: new Date(revokedAt).toISOString(),
-    deadline: new Date(deletionDate(target) ?? revokedAt + deps.config.recovery.windowDays * DAY_MS).toISOString(),
+    deadline: new Date((target.seen === undefined ? undefined : deletionDate({ seen: target.seen })) ?? revokedAt + deps.config.recovery.windowDays * DAY_MS).toISOString(),
     searchable: deps.searchable,
     reminderHours: [...deps.config.recovery.reminderHours],
   };
 }
 
-export function disabledRow(deps: Deps, at: Omit<Execution, 'firstRunId'>, input: RevokeInput, target: Target, r: RegionDisabling, approval: VerifiedApproval | undefined, adopted: boolean): AuditEntry {
+export function disabledRow(deps: Deps, at: Omit<Execution, 'firstRunId'>, input: RevokeInput, target: Named, r: RegionDisabling, approval: VerifiedApproval | undefined, adopted: boolean): AuditEntry {
   return entry(deps, at, {
     action: adopted ? 'AdoptDisabled' : 'DisableKey',
     phase: 'done',

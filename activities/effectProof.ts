@@ -8,7 +8,11 @@ import type { Deps } from './deps';
 import { disableAll, disabledRow, verifyForDisabling } from './disabling';
 import { entry, execution, here, now } from './execution';
 import { errorName } from './kms';
+import { ACT_TIMEOUT_MS } from './recoveryWindow';
 import { resolveTarget } from './targets';
+
+/** A key that somebody enables again and again is said, not held for ever in silence. */
+const LONGEST_HOLD_MS = 15 * 60_000;
 
 /** That a revocation took effect, and that it stays so, for the emergency duty. */
 export function effectActivities(deps: Deps): Pick<EmergencyActivities, 'proveEffect' | 'holdDisabled'> {
@@ -24,23 +28,26 @@ export function effectActivities(deps: Deps): Pick<EmergencyActivities, 'proveEf
 
     async holdDisabled(a) {
       const input = parseInput(revokeInput, a.input);
-      const until = Date.now() + Math.min(a.holdMs, 15 * 60_000);
+      const at = here();
+      const approval = a.proof === undefined ? undefined : await verifyForDisabling(deps, input, a.proof, at.workflowId);
+      const holdMs = ACT_TIMEOUT_MS + deps.config.recovery.holdSeconds * 1000;
+      const latest = Date.now() + LONGEST_HOLD_MS;
       let disabledAgain = 0;
-      while (Date.now() < until) {
-        const target = await resolveTarget(deps.config, deps.kms, input.key);
+      let since = Date.now(); // real time: what may still act elsewhere does so in real time
+      while (Date.now() - since < holdMs) {
+        if (Date.now() > latest) throw new KeywardenError('KW-NOT-YET', 'the key is enabled again and again', { key: input.key, notDone: 'the disabled state does not hold', next: 'find out who enables the key; it is held on' });
+        const target = await resolveTarget(deps.config, deps.kms, approval?.claims.plan.keyId ?? input.key);
         const up = [...target.seen].filter(([, m]) => m.KeyState === 'Enabled').map(([region]) => region);
         if (up.length > 0) {
-          // authorised like the first time, or by the open window: what this procedure disabled stays disabled
-          const at = here();
-          const row = await deps.store.readKey(target.keyId);
-          if (a.proof !== undefined) await verifyForDisabling(deps, input, target, a.proof, at.workflowId);
-          else if (openWindowOf(row) === undefined) throw new KeywardenError('KW-APPROVAL-MISSING', 'nobody signed and no window is open', { key: target.keyId, notDone: 'nothing was disabled', next: 'sign a revocation' });
-          const done = await disableAll(deps, target.keyId, up);
-          disabledAgain += done.filter((r) => r.state === 'disabled').length;
-          await deps.trail.record(done.filter((r) => r.state === 'disabled').map((r) => ({ ...disabledRow(deps, at, input, target, r, undefined, false), eventId: `${at.runId}/${at.activityId}/hold/${r.region}/${r.requestId ?? r.at}` })));
+          // authorised like the first time, or by the open window: what a revocation disabled stays disabled
+          if (approval === undefined && openWindowOf(await deps.store.readKey(target.keyId)) === undefined) throw new KeywardenError('KW-APPROVAL-MISSING', 'nobody signed and no window is open', { key: target.keyId, notDone: 'nothing was disabled', next: 'sign a revocation' });
+          const done = (await disableAll(deps, target.keyId, up)).filter((r) => r.state === 'disabled');
+          disabledAgain += done.length;
+          await deps.trail.record(done.map((r) => ({ ...disabledRow(deps, at, input, target, r, approval, false), eventId: `${at.runId}/${at.activityId}/hold/${r.region}/${r.requestId ?? r.at}` })));
+          since = Date.now();
         }
         heartbeat({ disabledAgain });
-        await sleep(Math.min(2_000, Math.max(50, until - Date.now())));
+        await sleep(Math.min(2_000, Math.max(50, since + holdMs - Date.now())));
       }
       return { disabledAgain };
     },

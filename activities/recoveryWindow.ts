@@ -22,13 +22,12 @@ export function windowActivities(deps: Deps): Pick<EmergencyActivities, 'openWin
     async openWindow(a): Promise<WindowOpened> {
       const input = parseInput(revokeInput, a.input);
       const e = await execution(deps);
-      const target = await resolveTarget(deps.config, deps.kms, input.key);
+      const approval = a.proof === undefined ? undefined : await verifyForDisabling(deps, input, a.proof, e.workflowId);
+      const target = await resolveTarget(deps.config, deps.kms, approval?.claims.plan.keyId ?? input.key);
       if (![...target.seen.values()].some((m) => isDown(m.KeyState))) {
         throw new KeywardenError('KW-NOT-YET', 'the key is disabled in no Region', { key: target.keyId, notDone: 'no window was opened', next: 'disable it first' });
       }
-      let approval: VerifiedApproval | undefined;
-      if (a.proof !== undefined) approval = await verifyForDisabling(deps, input, target, a.proof, e.workflowId);
-      else if (!isDisabledEverywhere(target)) throw new KeywardenError('KW-APPROVAL-MISSING', 'the key is not disabled in every Region and nobody signed', { key: target.keyId, notDone: 'no window was opened', next: 'sign the revocation' });
+      if (approval === undefined && !isDisabledEverywhere(target)) throw new KeywardenError('KW-APPROVAL-MISSING', 'the key is not disabled in every Region and nobody signed', { key: target.keyId, notDone: 'no window was opened', next: 'sign the revocation' });
       const snapshot = await snapshotOf(deps, target);
       const revokedAt = await momentOfRevocation(deps, e, input, target);
       const deadline = new Date(deletionDate(target) ?? revokedAt + deps.config.recovery.windowDays * DAY_MS).toISOString();

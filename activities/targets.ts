@@ -2,7 +2,7 @@ import type { KeyMetadata } from '@aws-sdk/client-kms';
 import type { Config } from '../domain/config';
 import { KeywardenError } from '../domain/errors';
 import { aliasOf, OWN_PURPOSE, TAG } from '../domain/names';
-import type { RegionalKms } from './kms';
+import { errorName, type RegionalKms } from './kms';
 
 /** The CMK that an input names, as configuration and KMS know it. */
 export interface Target {
@@ -46,7 +46,7 @@ export async function resolveTarget(config: Config, kms: ReadonlyMap<string, Reg
   const [first] = seen;
   if (first === undefined) {
     if (silent.length > 0) throw new KeywardenError('KW-KMS-SILENT', `no Region could say which key this is: ${silent.map((s) => `${s.region}: ${s.why}`).join('; ')}`, { key, notDone: 'nothing was done', next: 'it is tried again until a Region answers' });
-    throw new KeywardenError('KW-KEY-UNKNOWN', `no Region of the configuration (${[...kms.keys()].join(', ')}) has the key`, { path: 'input.key', key, notDone: 'nothing was done', next: 'look at `keywarden status` for the keys of this environment' });
+    throw unknownKey(kms, key);
   }
   const [region, metadata] = first;
   const keyId = metadata.KeyId!;
@@ -55,6 +55,33 @@ export async function resolveTarget(config: Config, kms: ReadonlyMap<string, Reg
     if (m.KeyId !== keyId) throw new KeywardenError('KW-KEY-UNKNOWN', `"${key}" is ${keyId} in ${region} but ${m.KeyId} in ${r}`, { path: 'input.key', key, notDone: 'nothing was done', next: 'name the key by its key id' });
   }
   return { keyId, keyArn: metadata.Arn!, purpose: await purposeOf(config, kms.get(region)!, keyId, name, key), seen, absent, silent };
+}
+
+/** A CMK that a signature names by its id: whose it is, by the tags written when it was made, from the first Region that answers. */
+export async function signedTarget(config: Config, kms: ReadonlyMap<string, RegionalKms>, keyId: string, key: string): Promise<Pick<Target, 'keyId' | 'keyArn' | 'purpose'>> {
+  const errors: unknown[] = [];
+  const asked = [...kms].map(async ([region, k]) => {
+    try {
+      return { region, purpose: ownPurpose(config, await k.tags(keyId), key) };
+    } catch (error) {
+      errors.push(error);
+      throw error;
+    }
+  });
+  const found = await Promise.any(asked).catch(() => {
+    const refusal = errors.find((e) => e instanceof KeywardenError && e.final);
+    if (refusal !== undefined) throw refusal;
+    if (errors.every((e) => errorName((e as KeywardenError).cause) === 'NotFoundException')) throw unknownKey(kms, key);
+    throw errors[0];
+  });
+  if (config.purposes.includes(key) && found.purpose !== key) {
+    throw new KeywardenError('KW-APPROVAL-PLAN', `the proof names ${keyId}, which is the key of ${found.purpose}`, { key, notDone: 'nothing was done', next: 'look at the plan again, then sign what it says now' });
+  }
+  return { keyId, keyArn: `arn:aws:kms:${found.region}:${config.account}:key/${keyId}`, purpose: found.purpose };
+}
+
+function unknownKey(kms: ReadonlyMap<string, RegionalKms>, key: string): KeywardenError {
+  return new KeywardenError('KW-KEY-UNKNOWN', `no Region of the configuration (${[...kms.keys()].join(', ')}) has the key`, { path: 'input.key', key, notDone: 'nothing was done', next: 'look at `keywarden status` for the keys of this environment' });
 }
 
 /** A purpose of the configuration stands for its alias; everything else stands for itself. */
@@ -70,7 +97,10 @@ function nameOf(config: Config, key: string): string {
 async function purposeOf(config: Config, kms: RegionalKms, keyId: string, name: string, key: string): Promise<string> {
   const prefix = aliasOf(config, '');
   if (name.startsWith(prefix) && config.purposes.includes(name.slice(prefix.length))) return name.slice(prefix.length);
-  const tags = await kms.tags(keyId);
+  return ownPurpose(config, await kms.tags(keyId), key);
+}
+
+function ownPurpose(config: Config, tags: Record<string, string>, key: string): string {
   const purpose = tags[TAG.purpose];
   if (purpose === OWN_PURPOSE) {
     throw new KeywardenError('KW-KEY-OWN', "this is one of Keywarden's own keys; without it no approval could be verified", { path: 'input.key', key, notDone: 'nothing was done', next: 'renew it with `rotateKey` and strategy `replace`' });
@@ -105,7 +135,7 @@ export function isDisabledEverywhere(target: Target): boolean {
 }
 
 /** The earliest date at which KMS destroys the key in a Region, if it is pending. */
-export function deletionDate(target: Target): number | undefined {
+export function deletionDate(target: Pick<Target, 'seen'>): number | undefined {
   const dates = [...target.seen.values()].flatMap((m) => (m.DeletionDate === undefined ? [] : [m.DeletionDate.getTime()]));
   return dates.length === 0 ? undefined : Math.min(...dates);
 }

@@ -104,7 +104,7 @@ export interface EmergencyActivities {
   considerRevocation(a: { input: RevokeInput; decisions: Arrived[]; malformed: number }): Promise<Considered>;
   openWindow(a: { input: RevokeInput; proof?: Arrived }): Promise<WindowOpened>;
   proveEffect(a: { keyId: string; regions: string[]; since: string }): Promise<EffectProof>;
-  holdDisabled(a: { input: RevokeInput; proof?: Arrived; holdMs: number }): Promise<{ disabledAgain: number }>;
+  holdDisabled(a: { input: RevokeInput; proof?: Arrived }): Promise<{ disabledAgain: number }>;
   endDisables(a: { keyId: string }): Promise<void>;
   windowState(a: { keyId: string }): Promise<WindowState>;
   closeWindow(a: { keyId: string; reason: string; incident?: string }): Promise<{ outcome: WindowOutcome }>;

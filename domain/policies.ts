@@ -39,7 +39,7 @@ function management(r: PolicyRoles): Statement[] {
     ...allow('ReadByDuties', [r.routine, r.emergency, r.recovery].filter((a): a is string => a !== undefined), READ),
     ...allow('ReadByOperators', r.operators, READ),
     ...allow('DisableByEmergency', r.emergency, ['kms:DisableKey']),
-    ...allow('DisableByEmergencyAdmin', r.emergencyAdmins, ['kms:DisableKey', 'kms:DescribeKey']),
+    ...allow('DisableByEmergencyAdmin', r.emergencyAdmins, ['kms:DisableKey', 'kms:DescribeKey', 'kms:ListResourceTags']),
     ...allow('ManageByRecovery', r.recovery, [
       'kms:EnableKey', 'kms:DisableKey', 'kms:PutKeyPolicy', 'kms:CancelKeyDeletion', 'kms:ScheduleKeyDeletion', 'kms:CreateGrant', 'kms:RevokeGrant',
       'kms:CreateAlias', 'kms:UpdateAlias', 'kms:DeleteAlias', 'kms:TagResource', 'kms:ReplicateKey', 'kms:UpdatePrimaryRegion', 'kms:EnableKeyRotation',

@@ -1,6 +1,9 @@
-import { proxyActivities, type ActivityOptions } from '@temporalio/workflow';
+import { ActivityCancellationType, proxyActivities, type ActivityOptions } from '@temporalio/workflow';
 import type { EmergencyActivities, InitializeActivities, RecoveryActivities } from '../domain/activities';
 import { activityQueue } from '../domain/names';
+
+/** A cancelled act counts as ended when it has ended, not when it was asked to. */
+const cancellationType = ActivityCancellationType.WAIT_CANCELLATION_COMPLETED;
 
 /**
  * Three tries in a row, then the step says what is wrong and tries again later (see Procedure.persist): an outage shows in `status`
@@ -8,13 +11,13 @@ import { activityQueue } from '../domain/names';
  */
 const tries: ActivityOptions['retry'] = { initialInterval: '200 ms', backoffCoefficient: 3, maximumAttempts: 3 };
 
-export const emergency = proxyActivities<EmergencyActivities>({ taskQueue: activityQueue('emergency'), startToCloseTimeout: '20 s', scheduleToCloseTimeout: '2 min', retry: tries });
+export const emergency = proxyActivities<EmergencyActivities>({ taskQueue: activityQueue('emergency'), startToCloseTimeout: '20 s', scheduleToCloseTimeout: '2 min', retry: tries, cancellationType });
 
 /** Long acts that heartbeat: a worker's death shows within seconds. */
-export const emergencyLong = proxyActivities<EmergencyActivities>({ taskQueue: activityQueue('emergency'), startToCloseTimeout: '20 min', heartbeatTimeout: '15 s', retry: tries });
+export const emergencyLong = proxyActivities<EmergencyActivities>({ taskQueue: activityQueue('emergency'), startToCloseTimeout: '20 min', heartbeatTimeout: '15 s', retry: tries, cancellationType });
 
 /** Acts that widen are bounded to 30 s: a pre-empting revocation holds the disabled state for longer than that. */
-export const recovery = proxyActivities<RecoveryActivities>({ taskQueue: activityQueue('recovery'), startToCloseTimeout: '30 s', scheduleToCloseTimeout: '3 min', retry: tries });
+export const recovery = proxyActivities<RecoveryActivities>({ taskQueue: activityQueue('recovery'), startToCloseTimeout: '30 s', scheduleToCloseTimeout: '3 min', retry: tries, cancellationType });
 
 export const making = proxyActivities<Pick<InitializeActivities, 'makeKey' | 'replicateKey' | 'pointAlias'>>({ taskQueue: activityQueue('recovery'), startToCloseTimeout: '60 s', retry: { initialInterval: '500 ms', maximumInterval: '30 s' } });
 export const routine = proxyActivities<Pick<InitializeActivities, 'findOwnKeys' | 'makeCanary'>>({ taskQueue: activityQueue('routine'), startToCloseTimeout: '30 s', retry: { initialInterval: '500 ms', maximumInterval: '30 s' } });

@@ -112,10 +112,14 @@ export class Procedure<Step extends string> {
 
   /** The patience of `persist` for a part of a step. */
   async untilDone<T>(name: Step, act: () => Promise<T>): Promise<T> {
-    for (let pause = 1_000; ; pause = Math.min(pause * 2, 300_000)) {
+    const { state, detail } = this.find(name);
+    for (let pause = 1_000, failed = false; ; pause = Math.min(pause * 2, 300_000)) {
       try {
-        return await act();
+        const result = await act();
+        if (failed) this.mark(name, state, detail); // the trouble is over: what stood there stands again
+        return result;
       } catch (error) {
+        failed = true;
         if (isCancellation(error) || isFinal(error)) throw error;
         this.mark(name, 'retrying', `${reasonOf(error)} (tried again in ${Math.round(pause / 1000)} s)`);
         await sleep(pause, { summary: `try again: ${name}` });

@@ -109,7 +109,7 @@ class Revocation {
     for (;;) {
       const considered = await this.p.untilDone('disable', () => this.p.decisions.consider((decisions, malformed) => emergency.considerRevocation.executeWithOptions({ summary: 'judge signatures' }, [{ input: this.input, decisions, malformed }])));
       this.p.pending(considered);
-      if (considered.answers.some((a) => !a.accepted)) this.goOn(this.alertRefusal(this.p.decisions.lastRefusal ?? ''));
+      this.tellRefusals();
       if (considered.rejected !== undefined) return this.rejected(considered.rejected.person);
       if (considered.allowing !== undefined) {
         this.proof = considered.allowing;
@@ -181,7 +181,7 @@ class Revocation {
     await getExternalWorkflowHandle(recovery).cancel().catch(() => undefined); // it may have ended by itself
     await this.p.persist(
       'hold',
-      () => emergencyLong.holdDisabled.executeWithOptions({ summary: `hold the disabled state for ${duration(holdMs)} against ${recovery}` }, [{ input: this.input, holdMs, ...(this.proof === undefined ? {} : { proof: this.proof }) }]),
+      () => emergencyLong.holdDisabled.executeWithOptions({ summary: `hold the disabled state for ${duration(holdMs)} against ${recovery}` }, [{ input: this.input, ...(this.proof === undefined ? {} : { proof: this.proof }) }]),
       (h) => `${recovery} was pre-empted; disabled again ${h.disabledAgain} times`,
     );
   }
@@ -208,43 +208,39 @@ class Revocation {
     }
   }
 
-  /** The window: reminders, signatures for what widens, a recovery, a stricter revocation, the end. */
+  /** The window: reminders, a recovery, a stricter revocation, the end; beside it, the signatures for what widens. */
   private async window(opened: WindowOpened): Promise<RevokeResult> {
     const clock = new WindowClock(this.disabling.purpose, this.disabling.reminderHours, this.carried?.remindersSent);
-    const widening = new Widening(this.p, this.input, this.proof, this.disabling, this.carried?.approvedDigest, (a) => this.alert(a));
+    const widening = new Widening(this.p, this.input, this.proof, this.disabling, opened, this.carried?.approvedDigest, (a) => this.alert(a), () => this.tellRefusals());
     let state: WindowState = opened;
     this.p.mark('window', 'running');
     this.p.phase('window open');
     clock.set(state.deadline);
-    await widening.begin(state);
+    widening.begin();
     for (let seen = this.p.looks; ; ) {
-      await condition(() => clock.expired || clock.due.length > 0 || this.p.looks !== seen || this.p.decisions.waiting || this.mayContinueAsNew(widening));
+      await condition(() => clock.expired || clock.due.length > 0 || this.p.looks !== seen || widening.changedTheKey || (!widening.wanted && this.p.decisions.waiting) || this.mayContinueAsNew(widening));
       for (const hours of clock.due.splice(0)) {
         clock.sent.push(hours);
         this.goOn(this.p.untilDone('window', () => this.alert({ kind: 'window-reminder', occasion: `${hours}h`, deadline: state.deadline, detail: `The recovery window ends in ${duration(hours * 3_600_000)}.`, command: `keywarden recover ${this.disabling.purpose} --reason "…" --as NAME` })));
       }
-      if (this.p.looks !== seen || clock.expired) {
+      if (this.p.looks !== seen || clock.expired || widening.changedTheKey) {
         seen = this.p.looks;
-        const before = state;
+        widening.changedTheKey = false;
         state = await this.p.untilDone('window', () => this.windowState());
         this.p.deadline(state.deadline);
         clock.set(state.deadline);
+        widening.look(state);
         if (state.recovery !== undefined) this.disabling_.cancel();
         if (state.outcome !== undefined) break;
-        if (state.epoch !== before.epoch) await widening.lapsed(state);
       }
-      if (this.p.decisions.waiting) {
-        if (widening.open) await widening.consider(state);
-        else await this.answerLate();
-        if (await widening.act(state)) this.p.looks++; // the deadline may be KMS's now
-        if (this.p.decisions.refused > 0) this.alertRefusalSoon();
-      }
+      if (!widening.wanted) await this.answerLate();
       await this.pace();
       if (clock.expired && Date.now() >= Date.parse(state.deadline)) break;
       if (this.mayContinueAsNew(widening)) await this.continueAsNew(opened, state, clock, widening);
     }
     clock.stop();
     this.disabling_.cancel();
+    await widening.stop();
     this.p.pending(undefined);
     this.p.mark('window', 'done', state.outcome ?? 'the window has ended');
     return state.outcome === undefined ? this.close(widening, state) : this.closed(state.outcome, state);
@@ -253,7 +249,7 @@ class Revocation {
   /** The window ended without recovery: what was signed for the end happens now, and whatever is up goes down. */
   private async close(widening: Widening, state: WindowState): Promise<RevokeResult> {
     this.p.phase('closing');
-    await widening.atTheEnd(state);
+    await widening.atTheEnd();
     const outcome = await this.p.persist('close', async () => {
       if (this.proof !== undefined) await emergency.disableKey.executeWithOptions({ summary: 'disable whatever is up' }, [{ input: this.input, proof: this.proof }]).catch((e: unknown) => (isFinal(e) ? undefined : Promise.reject(e)));
       const { reason, incident } = this.input;
@@ -302,6 +298,7 @@ class Revocation {
   private async answerLate(): Promise<void> {
     if (!this.p.decisions.waiting) return;
     await this.p.untilDone('window', () => this.p.decisions.consider((decisions, malformed) => emergency.considerRevocation.executeWithOptions({ summary: 'judge late signatures' }, [{ input: this.input, decisions, malformed }])));
+    this.tellRefusals();
   }
 
   /** A flood of messages costs one look a second, not one each. */
@@ -320,7 +317,8 @@ class Revocation {
     });
   }
 
-  private alertRefusalSoon(): void {
+  /** Once a minute at most: a flood of refused proofs must not fill the topic. */
+  private tellRefusals(): void {
     const minute = Math.floor(Date.now() / 60_000);
     if (minute === this.lastRefusalAlert || this.p.decisions.refused === this.refusalsTold) return;
     this.lastRefusalAlert = minute;

@@ -1,4 +1,4 @@
-import { sleep } from '@temporalio/workflow';
+import { CancellationScope, condition, sleep } from '@temporalio/workflow';
 import type { Arrived, Considered, Disabling, WindowState } from '../domain/activities';
 import type { AlertFacts } from '../domain/alert';
 import type { RevokeInput } from '../domain/inputs';
@@ -7,118 +7,150 @@ import { widens } from '../domain/plan';
 import { emergency, recovery } from './duties';
 import { isFinal, reasonOf, type Procedure } from './procedure';
 import type { RevokeStep } from './revokeKey';
+import { ignoreCancellation } from './window';
 
-/** What a revocation does beyond disabling, when two people have signed: quarantine and deletion. */
+/**
+ * What a revocation does beyond disabling, when two people have signed: quarantine and deletion. Runs beside the window, so that neither a
+ * missing signature nor an outage of the recovery duty holds up a reminder, a recovery or the end.
+ */
 export class Widening {
   /** The plan that was signed; the recovery duty verifies it for itself. */
   approvedDigest: string | undefined;
   acting = false;
-  private readonly wanted: boolean;
+  /** The plan under which something was done; at the window's end it is undone under the same. */
+  private actedDigest: string | undefined;
+  /** The deadline may be KMS's now: the window looks. */
+  changedTheKey = false;
+  readonly wanted: boolean;
   private rejected = false;
-  private acted = false;
+  private refusedDigest: string | undefined;
+  private lapsed = false;
+  private readonly scope = new CancellationScope();
+  private running: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly p: Procedure<RevokeStep>,
     private readonly input: RevokeInput,
     private readonly proof: Arrived | undefined,
     private readonly disabling: Disabling,
+    private state: WindowState,
     approvedDigest: string | undefined,
     private readonly alert: (a: Omit<AlertFacts, 'key'>) => Promise<unknown>,
+    private readonly tellRefusals: () => void,
   ) {
     this.wanted = widens(input);
     this.approvedDigest = approvedDigest;
-    this.acted = approvedDigest !== undefined;
+    this.actedDigest = approvedDigest;
   }
 
-  /** Whether signatures are still wanted. */
-  get open(): boolean {
-    return this.wanted && !this.rejected && this.approvedDigest === undefined;
-  }
-
-  /** Shows the plan and counts the start's signature. */
-  async begin(state: WindowState): Promise<void> {
+  begin(): void {
     const { mode, afterWindow } = this.input;
     if (mode !== 'quarantine') this.p.skip('quarantine');
     if ((afterWindow ?? 'disabled') === 'disabled') this.p.skip('delete');
     if (!this.wanted) this.p.skip('sign-widening');
-    if (!this.open) return;
+    else this.running = this.scope.run(() => this.run()).catch(ignoreCancellation);
+  }
+
+  /** What the store says now. A newer revocation voids what was signed before it (rule 5). */
+  look(state: WindowState): void {
+    if (state.epoch !== this.state.epoch) this.lapsed = true;
+    this.state = state;
+  }
+
+  async stop(): Promise<void> {
+    this.scope.cancel();
+    await this.running;
+    this.acting = false;
+  }
+
+  private async run(): Promise<void> {
+    // the start's signature counts as one
+    if (this.approvedDigest === undefined) await this.sign(this.proof === undefined ? [] : [this.proof]);
+    for (;;) {
+      await condition(() => this.lapsed || this.p.decisions.waiting);
+      if (this.lapsed) await this.signAgain();
+      else if (this.rejected || this.approvedDigest !== undefined) await this.p.untilDone('sign-widening', () => this.p.decisions.consider((d, m) => this.ask(d, m)));
+      else await this.take(await this.p.untilDone('sign-widening', () => this.p.decisions.consider((d, m) => this.ask(d, m))));
+      this.tellRefusals();
+      if (this.p.decisions.refused > 20) await sleep('1 second', { summary: 'pace a flood of messages' });
+    }
+  }
+
+  private async sign(decisions: Arrived[]): Promise<void> {
     this.p.mark('sign-widening', 'running');
-    if (this.proof !== undefined) await this.judge(state, [this.proof], 0);
-    else await this.judge(state, [], 0);
-    await this.act(state);
+    await this.take(await this.p.untilDone('sign-widening', () => this.ask(decisions, 0)));
   }
 
-  async consider(state: WindowState): Promise<void> {
-    await this.p.untilDone('sign-widening', () => this.p.decisions.consider((decisions, malformed) => this.ask(decisions, malformed))).then((c) => this.take(c, state));
-  }
-
-  /** A newer revocation: what was signed before has lapsed (rule 5); `disable` is stricter than `quarantine` and stays (rule 6). */
-  async lapsed(state: WindowState): Promise<void> {
-    if (!this.wanted || this.rejected) return;
+  /** What was signed before a newer revocation has lapsed; `disable` is stricter than `quarantine` and stays (rule 6). */
+  private async signAgain(): Promise<void> {
+    this.lapsed = false;
+    if (this.rejected) return;
     this.approvedDigest = undefined;
-    this.acted = false;
-    if (this.input.mode === 'quarantine' && state.mode === 'disable') {
-      this.rejected = (this.input.afterWindow ?? 'disabled') === 'disabled';
+    if (this.input.mode === 'quarantine' && this.state.mode === 'disable') {
       this.p.skip('quarantine', 'a later revocation is stricter: the key stays disabled');
-      if (this.rejected) {
+      if ((this.input.afterWindow ?? 'disabled') === 'disabled') {
+        this.rejected = true;
         this.p.skip('sign-widening');
         this.p.pending(undefined);
         return;
       }
     }
-    this.p.mark('sign-widening', 'running', 'a newer revocation exists: sign again');
-    await this.judge(state, [], 0);
+    await this.sign([]);
   }
 
-  private async judge(state: WindowState, decisions: Arrived[], malformed: number): Promise<void> {
-    this.take(await this.p.untilDone('sign-widening', () => this.ask(decisions, malformed)), state);
+  private async take(considered: Considered): Promise<void> {
+    if (considered.rejected !== undefined) {
+      this.rejected = true;
+      this.p.pending(undefined);
+      this.p.mark('sign-widening', 'skipped', `rejected by ${considered.rejected.person}: the key stays disabled`);
+    } else if (considered.quorum.met && considered.digest === this.refusedDigest) {
+      this.p.pending(undefined);
+      this.p.mark('sign-widening', 'done', 'signed, but what was signed for was refused');
+    } else if (considered.quorum.met) {
+      this.approvedDigest = considered.digest;
+      this.p.pending(undefined);
+      this.p.mark('sign-widening', 'done', considered.quorum.signed.map((s) => `${s.person} (${s.role})`).join(', '));
+      await this.act();
+    } else {
+      this.p.pending(considered);
+    }
+  }
+
+  /** Quarantines, or schedules the deletion that must not wait for the window's end. */
+  private async act(): Promise<void> {
+    this.actedDigest = this.approvedDigest;
+    let done = true;
+    if (this.input.mode === 'quarantine' && this.state.mode === 'quarantine') {
+      done = await this.everywhere('quarantine', (region, digest) => recovery.quarantineRegion.executeWithOptions({ summary: `quarantine in ${region}` }, [{ digest, region }]), { kind: 'quarantined', detail: 'Only the re-wrap role may read with the key now.' });
+    }
+    if (this.input.afterWindow === 'destroyed') done = await this.delete();
+    this.changedTheKey = true;
+    if (done || this.lapsed) return;
+    // refused finally: a plan that has changed since wants new signatures, the same plan is not tried again
+    this.refusedDigest = this.approvedDigest;
+    this.approvedDigest = undefined;
+    await this.sign([]);
   }
 
   private ask(decisions: Arrived[], malformed: number): Promise<Considered> {
     return recovery.considerWidening.executeWithOptions({ summary: `judge ${decisions.length} signature(s)` }, [{ input: this.input, decisions, malformed }]);
   }
 
-  private take(considered: Considered, _state: WindowState): void {
-    if (considered.rejected !== undefined) {
-      this.rejected = true;
-      this.p.pending(undefined);
-      this.p.mark('sign-widening', 'skipped', `rejected by ${considered.rejected.person}: the key stays disabled`);
-    } else if (considered.quorum.met) {
-      this.approvedDigest = considered.digest;
-      this.p.pending(undefined);
-      this.p.mark('sign-widening', 'done', considered.quorum.signed.map((s) => `${s.person} (${s.role})`).join(', '));
-    } else {
-      this.p.pending(considered);
-    }
-  }
-
-  /** Quarantines, or schedules the deletion that must not wait for the window's end. True when something was done. */
-  async act(state: WindowState): Promise<boolean> {
-    if (this.approvedDigest === undefined || this.acted) return false;
-    this.acted = true;
-    if (this.input.mode === 'quarantine' && state.mode === 'quarantine') {
-      await this.everywhere('quarantine', (region, digest) => recovery.quarantineRegion.executeWithOptions({ summary: `quarantine in ${region}` }, [{ digest, region }]), { kind: 'quarantined', detail: 'Only the re-wrap role may read with the key now.' });
-    }
-    if (this.input.afterWindow === 'destroyed') await this.delete();
-    return true;
-  }
-
   /** At the window's end a quarantined key goes down, and the deletion that was signed for is scheduled. */
-  async atTheEnd(_state: WindowState): Promise<void> {
-    if (this.approvedDigest === undefined) return;
-    const digest = this.approvedDigest;
-    if (this.input.mode === 'quarantine') {
+  async atTheEnd(): Promise<void> {
+    const digest = this.actedDigest;
+    if (digest !== undefined && this.input.mode === 'quarantine') {
       for (const { region } of this.disabling.regions) await this.p.untilDone('close', () => recovery.disableQuarantined.executeWithOptions({ summary: `disable the quarantined key in ${region}` }, [{ digest, region }])).catch(finalOnly);
     }
-    if (this.input.afterWindow === 'deletion-scheduled') await this.delete();
+    if (this.approvedDigest !== undefined && this.input.afterWindow === 'deletion-scheduled') await this.delete();
   }
 
-  private delete(): Promise<void> {
+  private delete(): Promise<boolean> {
     return this.everywhere('delete', (region, digest) => recovery.scheduleDeletion.executeWithOptions({ summary: `schedule the deletion in ${region}` }, [{ digest, region }]), { kind: 'deletion-scheduled', detail: 'KMS will destroy the key when its waiting period ends.' });
   }
 
   /** Each Region by itself; one that cannot be done finally is said and leaves the key disabled there. */
-  private async everywhere(step: 'quarantine' | 'delete', act: (region: string, digest: string) => Promise<unknown>, say: Omit<AlertFacts, 'key'>): Promise<void> {
+  private async everywhere(step: 'quarantine' | 'delete', act: (region: string, digest: string) => Promise<unknown>, say: Omit<AlertFacts, 'key'>): Promise<boolean> {
     const digest = this.approvedDigest!;
     this.acting = true;
     this.p.mark(step, 'running');
@@ -134,10 +166,9 @@ export class Widening {
       }),
     );
     this.acting = false;
-    if (failed.length === 0) this.p.mark(step, 'done');
-    else this.p.mark(step, 'failed', failed.join('; '));
     await this.p.untilDone(step, () => this.alert(failed.length === 0 ? say : { kind: 'revocation-incomplete', occasion: step, detail: `Not done: ${failed.join('; ')}` }));
     this.p.mark(step, failed.length === 0 ? 'done' : 'failed', failed.length === 0 ? undefined : failed.join('; '));
+    return failed.length === 0;
   }
 
   /** A multi-Region key takes 14 days at least; KMS may take a day longer than it says. */

@@ -67,7 +67,7 @@ export class World {
 
   async start(o: WorldOptions): Promise<this> {
     quiet();
-    this.kms = await startLocalKms({ dataDir: join(this.dataDir, 'kms'), account: ACCOUNT, regions: [...REGIONS], quotas: 'off' });
+    this.kms = await startLocalKms({ dataDir: join(this.dataDir, 'kms'), account: ACCOUNT, regions: [...REGIONS], quotas: 'off', eventsFile: true });
     const sns = await this.startSns();
     const stack = { kms: this.kms.url, account: ACCOUNT, regions: [...REGIONS], topicArns: sns.topicArns };
     await prepareDemo(this.dataDir, stack, o.config);
@@ -247,9 +247,11 @@ async function testServer(): Promise<string> {
 }
 
 let installed = false;
+/** What workers of this process logged. */
+export const logged: string[] = [];
 /** The runtime logs every failed activity; tests make many fail on purpose. */
 function quiet(): void {
   if (installed) return;
   installed = true;
-  Runtime.install({ logger: new DefaultLogger((process.env['KEYWARDEN_TEST_LOG'] as 'ERROR' | undefined) ?? 'ERROR', () => undefined), shutdownSignals: [] });
+  Runtime.install({ logger: new DefaultLogger((process.env['KEYWARDEN_TEST_LOG'] as 'ERROR' | undefined) ?? 'ERROR', (entry) => logged.push(`${entry.message} ${JSON.stringify(entry.meta ?? {}, (_k, v: unknown) => (typeof v === 'bigint' ? String(v) : v))}`)), shutdownSignals: [] });
 }

@@ -1,0 +1,7 @@
+/** What the benchmarks' workflows and their worker share; nothing here may load a worker or a file system. */
+export const BENCH_QUEUE = 'keywarden-bench';
+
+export interface BenchActivities {
+  /** Does nothing; answers when, in milliseconds since the epoch. */
+  moment(): Promise<number>;
+}
