@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { KeywardenError } from '../domain/errors';
 import { Context, type GlobalOptions } from './context';
 import { EXIT, Output } from './output';
+import type { Action, Register } from './register';
 import * as approve from './commands/approve';
 import * as audit from './commands/audit';
 import * as demo from './commands/demo';
@@ -15,12 +16,6 @@ import * as revoke from './commands/revoke';
 import * as sign from './commands/sign';
 import * as status from './commands/status';
 import * as worker from './commands/worker';
-
-/** What a command does: returns its exit code. */
-export type Action<A extends unknown[]> = (ctx: Context, ...args: A) => Promise<number>;
-
-/** Wraps a command: context, errors, exit code. `args` are the command's own arguments and its options, as commander gives them. */
-export type Register = (program: Command, run: <A extends unknown[]>(act: Action<A>) => (...args: [...A, Command]) => Promise<void>) => void;
 
 const COMMANDS: { register: Register }[] = [dev, demo, worker, migrate, init, status, revoke, recover, approve, sign, identity, audit, doctor];
 

@@ -2,7 +2,7 @@ import { KeywardenError } from '../../domain/errors';
 import type { DecideAnswer } from '../../workflows/messages';
 import type { Context } from '../context';
 import { EXIT } from '../output';
-import type { Register } from '../program';
+import type { Register } from '../register';
 
 interface Options {
   role?: string;

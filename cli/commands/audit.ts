@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { KeywardenError } from '../../domain/errors';
 import type { AuditFilter } from '../../stores/store';
 import { EXIT } from '../output';
-import type { Register } from '../program';
+import type { Register } from '../register';
 
 export const register: Register = (program, run) => {
   const audit = program.command('audit').description('the audit trail');

@@ -1,5 +1,5 @@
 import { Context } from '../context';
-import type { Register } from '../program';
+import type { Register } from '../register';
 
 export const register: Register = (program, run) => {
   program

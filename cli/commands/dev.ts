@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { DevStack } from '../../local/supervise';
 import type { Context } from '../context';
-import type { Register } from '../program';
+import type { Register } from '../register';
 
 interface DevOptions {
   temporalPort?: string;

@@ -1,7 +1,7 @@
 import { KeywardenError } from '../../domain/errors';
 import { DUTIES, receiptsKey } from '../../domain/names';
 import { EXIT } from '../output';
-import type { Register } from '../program';
+import type { Register } from '../register';
 
 interface Check {
   name: string;

@@ -3,7 +3,7 @@ import { KeywardenError } from '../../domain/errors';
 import { parseConfig } from '../../domain/config';
 import { ROLES, type Role } from '../../domain/names';
 import { EXIT } from '../output';
-import type { Register } from '../program';
+import type { Register } from '../register';
 
 export const register: Register = (program, run) => {
   const identity = program.command('identity').description('local identities (development)');

@@ -1,6 +1,6 @@
 import { workflowIdFor } from '../../domain/names';
 import { start } from '../procedures';
-import type { Register } from '../program';
+import type { Register } from '../register';
 import type { InitializeResult } from '../../workflows/initializeKeys';
 
 export const register: Register = (program, run) => {

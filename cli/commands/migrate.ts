@@ -1,4 +1,4 @@
-import type { Register } from '../program';
+import type { Register } from '../register';
 
 export const register: Register = (program, run) => {
   program

@@ -4,7 +4,7 @@ import { workflowIdFor } from '../../domain/names';
 import type { Context } from '../context';
 import { EXIT } from '../output';
 import { noWorker, start, statusOf, watchEnd } from '../procedures';
-import type { Register } from '../program';
+import type { Register } from '../register';
 
 interface RecoverOptions {
   reason?: string;

@@ -7,7 +7,7 @@ import type { ProcedureStatus } from '../../domain/status';
 import type { Context } from '../context';
 import { EXIT } from '../output';
 import { noWorker, start, statusOf, watchEnd } from '../procedures';
-import type { Register } from '../program';
+import type { Register } from '../register';
 
 interface RevokeOptions {
   reason?: string;

@@ -1,7 +1,7 @@
 import { KeywardenError } from '../../domain/errors';
 import { parseInput, recoverInput, revokeInput } from '../../domain/inputs';
 import { EXIT } from '../output';
-import type { Register } from '../program';
+import type { Register } from '../register';
 
 interface Options {
   start?: string;

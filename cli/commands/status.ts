@@ -4,7 +4,7 @@ import type { ProcedureStatus, StepState } from '../../domain/status';
 import type { Context } from '../context';
 import { EXIT } from '../output';
 import { statusOf } from '../procedures';
-import type { Register } from '../program';
+import type { Register } from '../register';
 
 const TYPES = ['initializeKeys', 'revokeKey', 'recoverKey'];
 const MARK: Record<StepState, string> = { waiting: ' ', running: '…', retrying: '!', done: '✓', failed: '✗', skipped: '-' };

@@ -1,6 +1,6 @@
 import { DUTIES, type Duty } from '../../domain/names';
 import { KeywardenError } from '../../domain/errors';
-import type { Register } from '../program';
+import type { Register } from '../register';
 
 export const register: Register = (program, run) => {
   program
