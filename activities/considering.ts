@@ -44,7 +44,8 @@ export async function considerDecisions(deps: Deps, e: Execution, gate: Gate, de
         receipts.push({ ...({} as Receipt), person: approval.person, role: approval.claims.role, decision: approval.claims.decision, jti: approval.claims.jti, planDigest: approval.planDigest, at: new Date(arrival!.at).toISOString() });
       }
       answers.push({ accepted: true, person: approval.person });
-      rows.push(entry(deps, e, { action: approval.claims.decision, phase: 'done', occasion: approval.claims.jti, keyId: gate.prepared.plan.keyId, planDigest: approval.planDigest, approvers: [approval.person], detail: { role: approval.claims.role, arrived: new Date(arrival!.at).toISOString(), ...(decision.comment === undefined ? {} : { comment: decision.comment.slice(0, 500) }) } }));
+      // one approval, one row, however often and by whatever message it arrives
+      rows.push({ ...entry(deps, e, { action: approval.claims.decision, phase: 'done', occasion: approval.claims.jti, keyId: gate.prepared.plan.keyId, planDigest: approval.planDigest, approvers: [approval.person], detail: { role: approval.claims.role, arrived: new Date(arrival!.at).toISOString(), ...(decision.comment === undefined ? {} : { comment: decision.comment.slice(0, 500) }) } }), eventId: `${e.firstRunId}/${deps.duty}/${approval.claims.decision}/${approval.claims.jti}` });
     } catch (error) {
       if (!(error instanceof KeywardenError) || !error.final) throw error;
       answers.push({ accepted: false, code: error.code, reason: error.what });

@@ -5,20 +5,41 @@ import type { Deps } from './deps';
 import { entry, type Execution } from './execution';
 import type { Written } from './kms';
 
+type Facts = Pick<AuditEntry, 'action' | 'keyId' | 'keyArn' | 'region' | 'planDigest' | 'approvers' | 'reason' | 'incident' | 'detail'>;
+
 /**
  * Rule 3: nothing that widens or destroys happens before its `intended` row is stored; after it comes `done`, `failed`, or `unknown`
  * where the answer was lost. A second attempt writes no second `intended` or `done`.
  */
-export async function effect<T extends Written>(deps: Deps, e: Execution, facts: Pick<AuditEntry, 'action' | 'keyId' | 'keyArn' | 'region' | 'planDigest' | 'approvers' | 'reason' | 'incident' | 'detail'>, act: () => Promise<T>): Promise<T> {
+export async function effect<T extends Written>(deps: Deps, e: Execution, facts: Facts, act: () => Promise<T>): Promise<T> {
   await deps.trail.record([entry(deps, e, { ...facts, phase: 'intended' })]);
+  let out: T;
   try {
-    const out = await act();
-    await deps.trail.record([entry(deps, e, { ...facts, phase: 'done', ...(out.requestId === undefined ? {} : { requestId: out.requestId }) })]);
-    return out;
+    out = await act();
   } catch (error) {
     const code = error instanceof KeywardenError ? error.code : 'KW-BUG';
     const phase = code === 'KW-KMS-SILENT' ? 'unknown' : 'failed';
     await deps.trail.record([entry(deps, e, { ...facts, phase, error: code, occasion: `attempt ${activityInfo().attempt}` })]);
     throw error;
   }
+  // a row that cannot be stored now is no failure of the act: the next attempt finds the act done and says so (see found)
+  await deps.trail.record([entry(deps, e, { ...facts, phase: 'done', ...(out.requestId === undefined ? {} : { requestId: out.requestId }) })]);
+  return out;
+}
+
+/**
+ * What was to be done is done already. Where an attempt of this procedure intended it and left no end on record (its worker was killed, or
+ * the row was not taken), the end is written now: `unknown`, for KMS's answer is lost.
+ */
+export async function found(deps: Deps, e: Execution, facts: Facts): Promise<void> {
+  let intended: AuditEntry | undefined;
+  // rows of the journal stand in the store before any later one
+  await deps.trail.drain().catch(() => undefined);
+  for await (const { entry: row } of deps.store.readAudit({ workflowId: e.workflowId })) {
+    if (row.action !== facts.action || row.region !== facts.region || row.keyId !== facts.keyId || row.firstRunId !== e.firstRunId) continue;
+    if (row.phase === 'intended') intended = row;
+    else if (['done', 'failed', 'unknown'].includes(row.phase)) intended = undefined;
+  }
+  if (intended === undefined) return;
+  await deps.trail.record([entry(deps, e, { ...facts, phase: 'unknown', error: 'KW-KMS-SILENT', occasion: intended.eventId })]);
 }

@@ -1,5 +1,7 @@
 import { activityInfo } from '@temporalio/activity';
+import { WorkflowNotFoundError } from '@temporalio/client';
 import type { AuditEntry } from '../domain/audit';
+import { KeywardenError } from '../domain/errors';
 import type { ProcedureRef } from '../domain/keyRow';
 import { firstRunOf } from './arrivals';
 import type { Deps } from './deps';
@@ -20,6 +22,17 @@ export async function execution(deps: Pick<Deps, 'temporal'>): Promise<Execution
 export function here(): Omit<Execution, 'firstRunId'> {
   const { workflowExecution, activityId, workflowType } = activityInfo();
   return { workflowId: workflowExecution!.workflowId, runId: workflowExecution!.runId, activityId, workflowType: workflowType! };
+}
+
+/** Whether a procedure still runs, by the server's word; one that was terminated does not. */
+export async function isRunning(deps: Pick<Deps, 'temporal'>, procedure: ProcedureRef): Promise<boolean> {
+  try {
+    const { status } = await deps.temporal.workflow.getHandle(procedure.workflowId, undefined, { firstExecutionRunId: procedure.firstRunId }).describe();
+    return status.name === 'RUNNING';
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return false;
+    throw new KeywardenError('KW-TEMPORAL', `whether ${procedure.workflowId} still runs could not be read`, { notDone: 'the procedure did not go on', next: 'it is tried again', cause: error });
+  }
 }
 
 /** Time for an activity: the clock, or the server's time of this attempt where that is later (a time-skipping server is ahead of every clock). */

@@ -6,7 +6,7 @@ import { initializeInput, parseInput } from '../domain/inputs';
 import { aliasOf, CANARY_CONTEXT, CHECKPOINT_KEY, DUTIES, receiptsKey, TAG } from '../domain/names';
 import { shippedPolicy } from '../domain/policies';
 import type { Deps } from './deps';
-import { effect } from './effect';
+import { effect, found as foundDone } from './effect';
 import { execution } from './execution';
 import { ownershipTags, type RegionalKms } from './kms';
 import { rolesForPolicies } from './planning';
@@ -35,7 +35,9 @@ export function initializeActivities(deps: Deps): InitializeActivities {
       const alias = aliasOf(config, purpose);
       const found = (await primary.describe(alias)) ?? (await findByTags(deps, primary, purpose));
       const made = found === undefined;
-      const metadata = found ?? (await effect(deps, e, { action: 'CreateKey', detail: { purpose, region: primaryRegion } }, () =>
+      const facts = { action: 'CreateKey', detail: { purpose, region: primaryRegion } };
+      if (!made) await foundDone(deps, e, facts);
+      const metadata = found ?? (await effect(deps, e, facts, () =>
         primary.createKey({ policy: shippedPolicy(rolesForPolicies(config)), tags: ownershipTags(config, purpose), description: alias }))).metadata;
       await settled(primary, metadata.KeyId!);
       if (made) await primary.enableRotation(metadata.KeyId!, config.rotation.periodDays);
@@ -48,12 +50,14 @@ export function initializeActivities(deps: Deps): InitializeActivities {
       const there = deps.kms.get(region);
       const key = await theKey(deps, primary, purpose);
       if (there === undefined || region === primaryRegion) return { made: false };
+      const e = await execution(deps);
+      const facts = { action: 'ReplicateKey', keyId: key.KeyId!, keyArn: key.Arn!, region };
       if ((await there.describe(key.KeyId!)) !== undefined) {
+        await foundDone(deps, e, facts);
         await settled(there, key.KeyId!);
         return { made: false };
       }
-      const e = await execution(deps);
-      await effect(deps, e, { action: 'ReplicateKey', keyId: key.KeyId!, keyArn: key.Arn!, region }, () =>
+      await effect(deps, e, facts, () =>
         primary.replicate(key.KeyId!, { region, policy: shippedPolicy(rolesForPolicies(config)), tags: ownershipTags(config, purpose), description: aliasOf(config, purpose) }));
       await settled(there, key.KeyId!);
       return { made: true };
@@ -66,10 +70,14 @@ export function initializeActivities(deps: Deps): InitializeActivities {
       const key = await theKey(deps, primary, purpose);
       const alias = aliasOf(config, purpose);
       const target = await kms.describe(alias);
-      if (target?.KeyId === key.KeyId) return { made: false };
-      if (target !== undefined) throw new KeywardenError('KW-PLAN-DRIFT', `${alias} in ${region} points at ${target.KeyId ?? 'another key'}`, { key: key.KeyId!, notDone: 'the alias was not moved', next: 'find out who moved it; initializeKeys makes aliases and never moves them' });
       const e = await execution(deps);
-      await effect(deps, e, { action: 'CreateAlias', keyId: key.KeyId!, keyArn: key.Arn!, region, detail: { alias } }, () => kms.createAlias(alias, key.KeyId!));
+      const facts = { action: 'CreateAlias', keyId: key.KeyId!, keyArn: key.Arn!, region, detail: { alias } };
+      if (target?.KeyId === key.KeyId) {
+        await foundDone(deps, e, facts);
+        return { made: false };
+      }
+      if (target !== undefined) throw new KeywardenError('KW-PLAN-DRIFT', `${alias} in ${region} points at ${target.KeyId ?? 'another key'}`, { key: key.KeyId!, notDone: 'the alias was not moved', next: 'find out who moved it; initializeKeys makes aliases and never moves them' });
+      await effect(deps, e, facts, () => kms.createAlias(alias, key.KeyId!));
       return { made: true };
     },
 

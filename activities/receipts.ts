@@ -11,9 +11,12 @@ import type { RegionalKms } from './kms';
 export async function keepReceipt(deps: Deps, approval: VerifiedApproval, at: { procedure: ProcedureRef; epoch: number; arrivedAt: number }): Promise<void> {
   const { procedure } = at;
   const use = { jti: approval.claims.jti, workflowId: procedure.workflowId, firstRunId: procedure.firstRunId, planDigest: approval.planDigest, duty: deps.duty };
-  if ((await deps.store.consumeProof(use)) === 'used') {
-    throw refused('KW-APPROVAL-REUSED', `this proof of ${approval.person} was used before`, 'sign again: each proof is good for one use');
-  }
+  const consumed = await deps.store.consumeProof(use);
+  if (consumed === 'used') throw refused('KW-APPROVAL-REUSED', `this proof of ${approval.person} was used before`, 'sign again: each proof is good for one use');
+  // the same message again: what lapsed with a newer revocation is not brought back by sending it twice (rule 5)
+  const before = consumed === 'same' ? (await receiptsOf(deps, procedure)).filter((r) => r.jti === approval.claims.jti) : [];
+  if (before.some((r) => r.epoch === at.epoch)) return;
+  if (before.length > 0) throw refused('KW-APPROVAL-LAPSED', `this proof of ${approval.person} lapsed when a newer revocation came`, 'sign again');
   const receipt: Receipt = {
     planDigest: approval.planDigest,
     person: approval.person,

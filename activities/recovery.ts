@@ -1,5 +1,4 @@
 import { heartbeat, sleep } from '@temporalio/activity';
-import { WorkflowNotFoundError } from '@temporalio/client';
 import type { RecoveryActivities } from '../domain/activities';
 import { digest } from '../domain/digest';
 import { KeywardenError } from '../domain/errors';
@@ -10,7 +9,7 @@ import { planInWords } from '../domain/plan';
 import { authority, type Authority } from './authority';
 import { considerDecisions, digestsOf } from './considering';
 import type { Deps } from './deps';
-import { entry, execution, now } from './execution';
+import { entry, execution, isRunning, now } from './execution';
 import { recoveryPlan } from './planning';
 import { keepReceipt, receiptsOf } from './receipts';
 import { RegionActs } from './regionActs';
@@ -44,16 +43,18 @@ export function recoveryActivities(deps: Deps): Recovery {
     async beginRecovery(a) {
       const by = await recoveryAuthority(deps, a.digest);
       const at = now(deps);
+      const other = by.row.recovery;
+      const abandoned = other !== undefined && !same(other, by.e) && !(await isRunning(deps, other)) ? other : undefined; // terminated from outside
       const row = await deps.store.changeKey(by.plan.keyId, (r) => {
         if (r === undefined) throw new KeywardenError('KW-WINDOW-CLOSED', 'the store does not know the key', { key: by.plan.keyId, notDone: 'the recovery did not begin', next: 'look at `keywarden status`' });
         sameEpoch(by, r.epoch);
-        const begun = beginRecovery(r, ref(by.e), at);
+        const begun = beginRecovery(abandoned === undefined ? r : endRecovery(r, abandoned), ref(by.e), at);
         return { row: begun, result: begun };
       });
       const window = row.window!;
       const pending: ProcedureRef[] = [];
       for (const procedure of window.disabling) {
-        if (await runs(deps, procedure)) pending.push(procedure);
+        if (await isRunning(deps, procedure)) pending.push(procedure);
         // nobody is left who could still disable: its workflow ended, or was ended from outside
         else await deps.store.changeKey(by.plan.keyId, (r) => ({ row: endDisables(r!, procedure), result: undefined }));
       }
@@ -156,16 +157,6 @@ function sameEpoch(by: Authority, epoch: number | undefined): void {
 
 function preempted(by: Authority): KeywardenError {
   return new KeywardenError('KW-PREEMPTED', 'a newer revocation took the key over', { key: by.plan.keyId, notDone: 'the recovery stopped where it was; the key stays disabled', next: 'look at `keywarden status`, then start a new recovery if it is still wanted' });
-}
-
-async function runs(deps: Deps, procedure: ProcedureRef): Promise<boolean> {
-  try {
-    const { status } = await deps.temporal.workflow.getHandle(procedure.workflowId, undefined, { firstExecutionRunId: procedure.firstRunId }).describe();
-    return status.name === 'RUNNING';
-  } catch (error) {
-    if (error instanceof WorkflowNotFoundError) return false;
-    throw new KeywardenError('KW-TEMPORAL', 'whether the revocation still runs could not be read', { notDone: 'the recovery did not go on', next: 'it is tried again', cause: error });
-  }
 }
 
 const ref = (p: ProcedureRef): ProcedureRef => ({ workflowId: p.workflowId, firstRunId: p.firstRunId });

@@ -4,12 +4,12 @@ import type { Arrived } from '../domain/activities';
 import { policyDigest } from '../domain/digest';
 import { KeywardenError } from '../domain/errors';
 import { parseInput, revokeInput, type RevokeInput } from '../domain/inputs';
-import { addSnapshot, closeWindow, endDisables, openWindow, openWindowOf, same, type KeyRow, type ProcedureRef, type RegionSnapshot } from '../domain/keyRow';
+import { addSnapshot, closeWindow, endDisables, openWindow, openWindowOf, same, takeOverWindow, type KeyRow, type ProcedureRef, type RegionSnapshot } from '../domain/keyRow';
 import { findArrivals } from './arrivals';
 import type { Deps } from './deps';
 import { directRevocation } from './directRecord';
 import { DAY_MS, facts, verifyForDisabling } from './disabling';
-import { entry, execution, now } from './execution';
+import { entry, execution, isRunning, now } from './execution';
 import { keepReceipt } from './receipts';
 import { deletionDate, isDisabledEverywhere, isDown, resolveTarget, type Target } from './targets';
 
@@ -32,13 +32,15 @@ export function windowActivities(deps: Deps): Pick<EmergencyActivities, 'openWin
       const revokedAt = await momentOfRevocation(deps, e, input, target);
       const deadline = new Date(deletionDate(target) ?? revokedAt + deps.config.recovery.windowDays * DAY_MS).toISOString();
       const opening = { keyId: target.keyId, purpose: target.purpose, procedure: ref(e), mode: input.mode ?? 'disable', revokedAt: new Date(revokedAt).toISOString(), deadline, snapshot, disabledIn: Object.keys(snapshot) } as const;
+      const keeper = openWindowOf(await deps.store.readKey(target.keyId))?.procedure;
+      const abandoned = keeper !== undefined && !same(keeper, e) && !(await isRunning(deps, keeper)) ? keeper : undefined;
       const opened = await deps.store.changeKey(target.keyId, (row) => {
-        const result = openWindow(row, opening);
+        const result = openWindow(abandoned === undefined ? row : takeOverWindow(row, abandoned, ref(e)), opening);
         return { row: result.row, result };
       });
       const receiptRefused = approval === undefined ? undefined : await receiptFor(deps, approval, a.proof!, e, opened.row);
       await deps.trail.record([
-        entry(deps, e, { action: opened.joined === undefined ? 'OpenRecoveryWindow' : 'JoinRevocation', phase: 'done', keyId: target.keyId, keyArn: target.keyArn, ...facts(input), detail: { deadline: opened.row.window!.deadline, mode: opened.row.window!.mode, epoch: opened.row.epoch, ...(opened.joined === undefined ? {} : { joined: opened.joined.workflowId }), ...(opened.preempted === undefined ? {} : { preempted: opened.preempted.workflowId }), ...(receiptRefused === undefined ? {} : { receiptRefused }) } }),
+        entry(deps, e, { action: opened.joined === undefined ? 'OpenRecoveryWindow' : 'JoinRevocation', phase: 'done', keyId: target.keyId, keyArn: target.keyArn, ...facts(input), detail: { deadline: opened.row.window!.deadline, mode: opened.row.window!.mode, epoch: opened.row.epoch, ...(opened.joined === undefined ? {} : { joined: opened.joined.workflowId }), ...(opened.preempted === undefined ? {} : { preempted: opened.preempted.workflowId }), ...(abandoned === undefined ? {} : { tookOverFrom: abandoned.workflowId }), ...(receiptRefused === undefined ? {} : { receiptRefused }) } }),
       ]);
       return {
         ...stateOf(opened.row),

@@ -5,7 +5,7 @@ import { KeywardenError } from '../domain/errors';
 import type { RegionPlan } from '../domain/plan';
 import type { Authority } from './authority';
 import type { Deps } from './deps';
-import { effect } from './effect';
+import { effect, found } from './effect';
 import type { RegionalKms } from './kms';
 
 /** One key in one Region under one signed plan: the acts that widen or destroy, each with its audit rows and read back until it holds. */
@@ -85,7 +85,10 @@ export class RegionActs {
 
   async cancelDeletion(): Promise<boolean> {
     const state = await this.state();
-    if (state !== 'PendingDeletion' && state !== 'PendingReplicaDeletion') return false;
+    if (state !== 'PendingDeletion' && state !== 'PendingReplicaDeletion') {
+      await found(this.deps, this.by.e, this.facts('CancelKeyDeletion'));
+      return false;
+    }
     await effect(this.deps, this.by.e, this.facts('CancelKeyDeletion'), () => this.kms.cancelDeletion(this.keyId));
     await this.until('Disabled');
     return true;
@@ -97,7 +100,7 @@ export class RegionActs {
     await this.until('Disabled');
     if (policyDigest(await this.kms.policy(this.keyId)) !== this.expects.newPolicy) {
       await effect(this.deps, this.by.e, this.facts('PutKeyPolicy', { policy: this.expects.newPolicy }), () => this.kms.putPolicy(this.keyId, policy));
-    }
+    } else await found(this.deps, this.by.e, this.facts('PutKeyPolicy', { policy: this.expects.newPolicy }));
     const end = Date.now() + 8_000;
     while (policyDigest(await this.kms.policy(this.keyId)) !== this.expects.newPolicy) {
       if (Date.now() > end) throw new KeywardenError('KW-NOT-YET', `the new policy cannot be read back in ${this.region} yet`, { key: this.keyId, notDone: `the key was not enabled in ${this.region}`, next: 'it is tried again' });
@@ -113,7 +116,10 @@ export class RegionActs {
     return this.deps.store.withKeyLease(this.keyId, { leaseMs: 15_000, waitMs: 3_000 }, async () => {
       await mayStill();
       const state = await this.state();
-      if (state === 'Enabled') return undefined; // an earlier attempt's answer was lost, or nothing is left to do
+      if (state === 'Enabled') {
+        await found(this.deps, this.by.e, this.facts('EnableKey')); // an earlier attempt's answer was lost, or nothing is left to do
+        return undefined;
+      }
       if (state !== 'Disabled') throw new KeywardenError('KW-NOT-YET', `the key is ${state} in ${this.region}`, { key: this.keyId, notDone: `the key was not enabled in ${this.region}`, next: 'it is tried again when the key is Disabled' });
       if (policyDigest(await this.kms.policy(this.keyId)) !== this.expects.newPolicy) this.drift(`the policy in ${this.region} is not the one signed for`);
       await this.checkUnchanged();
@@ -125,7 +131,10 @@ export class RegionActs {
   async scheduleDeletion(days: number): Promise<Date | undefined> {
     const metadata = await this.kms.describe(this.keyId);
     if (metadata === undefined) return undefined;
-    if (metadata.KeyState === 'PendingDeletion' || metadata.KeyState === 'PendingReplicaDeletion') return metadata.DeletionDate;
+    if (metadata.KeyState === 'PendingDeletion' || metadata.KeyState === 'PendingReplicaDeletion') {
+      await found(this.deps, this.by.e, this.facts('ScheduleKeyDeletion', { days }));
+      return metadata.DeletionDate;
+    }
     const out = await effect(this.deps, this.by.e, this.facts('ScheduleKeyDeletion', { days }), () => this.kms.scheduleDeletion(this.keyId, days));
     return out.deletionDate;
   }

@@ -47,6 +47,8 @@ export function wideningActivities(deps: Deps): Widening {
       };
       allowed(window);
       const acts = new RegionActs(deps, by, a.region);
+      // the policy that a recovery restores must be on record before it is replaced
+      if (window.snapshot[a.region] === undefined) throw new KeywardenError('KW-NOT-YET', `the key has not been recorded as disabled in ${a.region} yet`, { key: by.plan.keyId, notDone: `it was not quarantined in ${a.region}`, next: 'it is tried again when the revocation has seen this Region' });
       const policy = quarantinePolicy(rolesForPolicies(deps.config));
       await acts.checkUnchanged();
       if (digest(JSON.parse(await acts.kms.policy(acts.keyId))) !== acts.expects.newPolicy) await acts.disableFirst();

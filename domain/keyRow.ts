@@ -90,6 +90,13 @@ export function openWindow(row: KeyRow | undefined, o: Opening): Opened {
   return { row: { ...rest, epoch: base.epoch + 1, window: { ...window, disabling: [o.procedure] } }, ...preempted };
 }
 
+/** A window whose revocation was ended from outside gets a new keeper; deadline, snapshot and epoch stand. */
+export function takeOverWindow(row: KeyRow | undefined, abandoned: ProcedureRef, by: ProcedureRef): KeyRow | undefined {
+  const window = openWindowOf(row);
+  if (row === undefined || window === undefined || !same(window.procedure, abandoned)) return row;
+  return { ...row, window: { ...window, procedure: by, disabling: [...window.disabling.filter((p) => !same(p, abandoned)), by] } };
+}
+
 /** What was recorded first stands: a later snapshot may show what was planted, or a quarantine policy. */
 function seen(window: RecoveryWindow, o: Pick<Opening, 'snapshot' | 'disabledIn'>): RecoveryWindow {
   return {

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { SNSClient } from '@aws-sdk/client-sns';
+import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { Client } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { NativeConnection, Runtime, Worker, type NativeConnectionOptions, type WorkerOptions } from '@temporalio/worker';
@@ -57,7 +58,9 @@ export async function startWorker(run: WorkerRun): Promise<{ stop(): Promise<voi
   const closers: (() => Promise<void> | void)[] = [];
   for (const duty of duties) {
     const kms = kmsClients(config, duty);
-    const sns = new SNSClient({ region: config.alerts.topicArn.split(':')[3]!, maxAttempts: 2, credentials: credentialsFor(duty) });
+    // without time-outs an SNS that never answers would keep the room of activities, and with it a later DisableKey (rule 2)
+    const requestHandler = new NodeHttpHandler({ connectionTimeout: 1_500, requestTimeout: 3_000, throwOnRequestTimeout: true });
+    const sns = new SNSClient({ region: config.alerts.topicArn.split(':')[3]!, maxAttempts: 2, credentials: credentialsFor(duty), requestHandler });
     const trail = new AuditTrail(store, config.audit === undefined ? undefined : new Journal(config.audit.journal, `${duty}-${process.pid}`), report);
     const made: Deps = { duty, config, development, clock, kms, store, trail, sns, temporal: client, searchable };
     const deps = run.parts?.wrap?.(made) ?? made;

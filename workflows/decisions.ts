@@ -19,13 +19,11 @@ const BATCH_BYTES = 400_000;
  */
 export class Decisions {
   private readonly queue: Waiting[] = [];
-  private readonly known = new Set<string>();
   malformed = 0;
   refused = 0;
   lastRefusal: string | undefined;
 
-  constructor(carried: readonly Arrived[] = []) {
-    for (const arrived of carried) this.queue.push({ arrived });
+  constructor() {
     setHandler(approve, (raw) => void this.take(raw, 'approve'));
     setHandler(reject, (raw) => void this.take(raw, 'reject'));
     setHandler(
@@ -49,12 +47,6 @@ export class Decisions {
     );
   }
 
-  /** The start's own proof stands first. */
-  addFromStart(token: string): void {
-    this.known.add(token);
-    this.queue.unshift({ arrived: { token, runId: workflowInfo().firstExecutionRunId } });
-  }
-
   get waiting(): boolean {
     return this.queue.length > 0 || this.malformed > 0;
   }
@@ -67,8 +59,6 @@ export class Decisions {
       return { accepted: false, code: 'KW-APPROVAL-FORM', reason: 'the proof is not a Keywarden approval' };
     }
     const { proof: token, comment } = parsed.data;
-    if (this.known.has(token) && answer === undefined) return undefined; // the same message again
-    this.known.add(token);
     this.queue.push({ arrived: { token, as, runId: workflowInfo().runId, ...(comment === undefined ? {} : { comment }) }, ...(answer === undefined ? {} : { answer }) });
     return undefined;
   }

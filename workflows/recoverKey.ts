@@ -1,11 +1,12 @@
-import { ApplicationFailure, CancellationScope, CancelledFailure, condition, isCancellation, workflowInfo } from '@temporalio/workflow';
+import { ApplicationFailure, CancellationScope, CancelledFailure, condition, continueAsNew, ContinueAsNew, isCancellation, sleep, workflowInfo } from '@temporalio/workflow';
 import type { Arrived, Considered } from '../domain/activities';
 import type { AlertFacts } from '../domain/alert';
 import { parseInput, recoverInput, type RecoverInput } from '../domain/inputs';
 import { RECOVER_STEPS } from '../domain/steps';
 import { recovery } from './duties';
-import { asProcedure, codeOf, Procedure, reasonOf } from './procedure';
+import { asProcedure, codeOf, Procedure, reasonOf, type CarriedProcedure } from './procedure';
 import { tell } from './revokeKey';
+import { ignoreCancellation } from './window';
 
 export interface RecoverResult {
   outcome: 'recovered' | 'rejected';
@@ -20,8 +21,13 @@ export interface RecoverResult {
 type Step = (typeof RECOVER_STEPS)[number]['name'];
 
 /** Brings a revoked CMK back inside its window, when two people have signed: exactly the policy, grants and aliases that it had. */
-export async function recoverKey(raw: RecoverInput): Promise<RecoverResult> {
-  return asProcedure(() => new Recovery(raw).run());
+export async function recoverKey(raw: RecoverInput, carried?: Carried): Promise<RecoverResult> {
+  return asProcedure(() => new Recovery(raw, carried).run());
+}
+
+/** What a waiting recovery carries when it continues as new; its signatures are receipts in the store by then. */
+interface Carried {
+  procedure: CarriedProcedure;
 }
 
 class Recovery {
@@ -29,9 +35,15 @@ class Recovery {
   private readonly input: RecoverInput;
   private readonly checks: string[] = [];
   private requested = false;
+  private lastRefusalAlert = -1;
+  private refusalsTold = 0;
+  /** What goes on beside the wait: a topic that does not answer holds no signature up. */
+  private readonly beside = new Set<Promise<void>>();
 
-  constructor(raw: RecoverInput) {
-    this.p = new Procedure('Recover ' + String((raw as Partial<RecoverInput> | undefined)?.key).slice(0, 80), RECOVER_STEPS);
+  constructor(raw: RecoverInput, private readonly carried: Carried | undefined) {
+    this.p = new Procedure('Recover ' + String((raw as Partial<RecoverInput> | undefined)?.key).slice(0, 80), RECOVER_STEPS, carried?.procedure);
+    this.requested = carried !== undefined;
+    this.refusalsTold = this.p.decisions.refused;
     this.input = parseInput(recoverInput, raw);
   }
 
@@ -41,16 +53,20 @@ class Recovery {
       if (signed.rejected !== undefined) return await this.rejected(signed);
       return await this.recover(signed);
     } catch (error) {
+      if (error instanceof ContinueAsNew) throw error;
       await CancellationScope.nonCancellable(() => this.leave(error));
       throw error;
     } finally {
-      await CancellationScope.nonCancellable(() => this.p.decisions.close('the procedure has ended'));
+      await CancellationScope.nonCancellable(async () => {
+        while (this.beside.size > 0) await Promise.all(this.beside);
+        await this.p.decisions.close('the procedure has ended');
+      });
     }
   }
 
   /** Checks the key, shows the plan, and collects signatures until two people have signed or one has rejected. */
   private async signatures(): Promise<Considered> {
-    const fromStart: Arrived[] = this.input.proof === undefined ? [] : [{ token: this.input.proof, runId: workflowInfo().firstExecutionRunId }];
+    const fromStart: Arrived[] = this.input.proof === undefined || this.carried !== undefined ? [] : [{ token: this.input.proof, runId: workflowInfo().firstExecutionRunId }];
     let considered = await this.p.persist('check', () => this.consider(fromStart, 0), (c) => `${c.plan.regions.length} Region(s), deadline and grants checked`);
     const [first] = considered.answers;
     if (first?.accepted === false) {
@@ -62,11 +78,12 @@ class Recovery {
     while (!considered.quorum.met && considered.rejected === undefined) {
       this.p.pending(considered);
       this.p.phase('waiting for signatures');
-      await this.tellApprovers(considered);
-      await this.p.decisionOr(() => false);
-      const before = this.p.decisions.refused;
+      this.tellApprovers(considered);
+      await this.p.decisionOr(() => this.mayContinueAsNew());
+      if (this.mayContinueAsNew()) await continueAsNew<typeof recoverKey>(this.input, { procedure: this.p.carry() });
       considered = await this.p.untilDone('sign', () => this.p.decisions.consider((decisions, malformed) => this.consider(decisions, malformed)));
-      if (this.p.decisions.refused > before) await this.tellRefusal();
+      this.tellRefusals();
+      if (this.p.decisions.refused > 20) await sleep('1 second', { summary: 'pace a flood of messages' });
     }
     this.p.pending(undefined);
     return considered;
@@ -126,17 +143,29 @@ class Recovery {
     return recovery.considerRecovery.executeWithOptions({ summary: decisions.length === 0 ? 'check the key and make the plan' : `judge ${decisions.length} signature(s)` }, [{ input: this.input, decisions, malformed }]);
   }
 
-  private async tellApprovers(c: Considered): Promise<void> {
-    if (this.requested) return;
-    this.requested = true;
-    await this.p.untilDone('notify', () => this.alert({ kind: 'recovery-requested', keyId: c.plan.keyId, detail: `${c.quorum.missing} more ${c.quorum.missing === 1 ? 'person' : 'people'} must sign (${c.quorum.eligible.join(' or ')}).`, command: `keywarden approve ${workflowInfo().workflowId} --as NAME` }));
-    this.p.mark('notify', 'waiting');
+  private mayContinueAsNew(): boolean {
+    return workflowInfo().continueAsNewSuggested && this.beside.size === 0 && this.p.decisions.idle;
   }
 
-  private async tellRefusal(): Promise<void> {
+  private tellApprovers(c: Considered): void {
+    if (this.requested) return;
+    this.requested = true;
+    this.goOn(this.p.untilDone('notify', () => this.alert({ kind: 'recovery-requested', keyId: c.plan.keyId, detail: `${c.quorum.missing} more ${c.quorum.missing === 1 ? 'person' : 'people'} must sign (${c.quorum.eligible.join(' or ')}).`, command: `keywarden approve ${workflowInfo().workflowId} --as NAME` })));
+  }
+
+  /** Once a minute at most: a flood of refused proofs must not fill the topic. */
+  private tellRefusals(): void {
     const { refused, lastRefusal } = this.p.decisions;
-    await this.p.untilDone('notify', () => this.alert({ kind: 'approval-refused', occasion: String(Math.floor(Date.now() / 60_000)), detail: `${refused} refused so far. The last: ${lastRefusal ?? ''}`, command: `keywarden status ${workflowInfo().workflowId}` }));
-    if (refused > 20) await condition(() => false, '1 second', { summary: 'pace a flood of messages' });
+    const minute = Math.floor(Date.now() / 60_000);
+    if (minute === this.lastRefusalAlert || refused === this.refusalsTold) return;
+    this.lastRefusalAlert = minute;
+    this.refusalsTold = refused;
+    this.goOn(this.p.untilDone('notify', () => this.alert({ kind: 'approval-refused', occasion: String(minute), detail: `${refused} refused so far. The last: ${lastRefusal ?? ''}`, command: `keywarden status ${workflowInfo().workflowId}` })));
+  }
+
+  private goOn(part: Promise<unknown>): void {
+    const done: Promise<void> = part.then(() => undefined, ignoreCancellation).finally(() => this.beside.delete(done));
+    this.beside.add(done);
   }
 
   private alert(facts: Omit<AlertFacts, 'key'>): Promise<unknown> {

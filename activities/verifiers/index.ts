@@ -2,6 +2,7 @@ import { checkLife, refused, type VerifiedApproval } from '../../domain/approval
 import type { Config } from '../../domain/config';
 import { digest } from '../../domain/digest';
 import { rolesOf } from '../../domain/config';
+import type { Plan } from '../../domain/plan';
 import { localVerifier } from './local';
 import type { Verifier } from './verifier';
 
@@ -17,5 +18,14 @@ export async function verifyApproval(token: string, config: Config, arrivedAt: n
   const { person, claims } = await verifier.verify(token, config);
   if (!rolesOf(config, person).includes(claims.role)) throw refused('KW-APPROVAL-ROLE', `${person} does not hold ${claims.role}`, `sign under a role that ${person} holds`);
   checkLife(claims, arrivedAt);
-  return { person, claims, planDigest: digest(claims.plan) };
+  return { person, claims, planDigest: digestOf(claims.plan) };
+}
+
+/** A plan without a canonical form (a fraction, a nesting without end) is none of ours; it must not be judged again for ever. */
+function digestOf(plan: Plan): string {
+  try {
+    return digest(plan);
+  } catch {
+    throw refused('KW-APPROVAL-FORM', 'the plan in the proof has no canonical form', 'sign with `keywarden sign`');
+  }
 }

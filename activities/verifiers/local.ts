@@ -23,11 +23,20 @@ export const localVerifier: Verifier = {
     const { payload } = await compactVerify(token, await importJWK({ ...found.publicKey, alg: 'EdDSA' }, 'EdDSA')).catch((cause: unknown) => {
       throw refused('KW-APPROVAL-SIGNATURE', `the signature is not ${found.person}'s`, 'sign again; if nobody signed, somebody is forging proofs');
     });
-    const parsed = claimsSchema.safeParse(JSON.parse(new TextDecoder().decode(payload)));
+    const parsed = claimsSchema.safeParse(jsonOf(payload));
     if (!parsed.success) throw refused('KW-APPROVAL-FORM', `the proof lacks ${parsed.error.issues[0]?.path.join('.') ?? 'a field'}`, 'sign with `keywarden sign` of the same build');
     return { person: found.person, claims: parsed.data as unknown as ApprovalClaims };
   },
 };
+
+/** Undefined where it is not JSON: a signature says who, not that what was signed makes sense. */
+function jsonOf(payload: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(payload));
+  } catch {
+    return undefined;
+  }
+}
 
 function headerOf(token: string): { alg?: string; typ?: string; kid?: string } {
   try {

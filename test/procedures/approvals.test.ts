@@ -43,12 +43,12 @@ afterEach(async () => {
 });
 
 /** A recovery that waits for its second signature (bob's came with the start), or for both. */
-async function waiting(by: string | undefined = 'bob', input: RecoverInput = back): Promise<{ workflowId: string; plan: Plan }> {
-  const { workflowId } = await world.recover(input, by);
+async function waiting(by: string | null = 'bob', input: RecoverInput = back): Promise<{ workflowId: string; plan: Plan }> {
+  const { workflowId } = await world.recover(input, by ?? undefined);
   handles.push(workflowId);
   const { pendingApproval } = await world.until('it waits for signatures', async () => {
     const s = await world.status(workflowId);
-    return s.pendingApproval?.decided.length === (by === undefined ? 0 : 1) && s.phase === 'waiting for signatures' && s;
+    return s.pendingApproval?.decided.length === (by === null ? 0 : 1) && s.phase === 'waiting for signatures' && s;
   });
   return { workflowId, plan: pendingApproval!.plan };
 }
@@ -85,7 +85,7 @@ describe('a proof for something else is refused, audited with its reason, and se
     ['another policy', 'KW-APPROVAL-PLAN', by('carol', 'KeyRecoveryAdmin', (plan) => ({ plan: { ...plan, expects: { ...plan.expects, [REGIONS[0]]: { ...plan.expects![REGIONS[0]]!, newPolicy: `sha256:${'0'.repeat(64)}` } } } }))],
     ['a plan with a field of its own', 'KW-APPROVAL-PLAN', by('carol', 'KeyRecoveryAdmin', (plan) => ({ plan: { ...plan, force: true } as never }))],
     ['a plan nested 2,000 deep', 'KW-APPROVAL-PLAN', by('carol', 'KeyRecoveryAdmin', (plan) => ({ plan: { ...plan, input: { ...plan.input, reason: deep(2_000) } } }))],
-    ['a number that is not canonical', 'KW-APPROVAL-PLAN', by('carol', 'KeyRecoveryAdmin', (plan) => ({ plan: { ...plan, input: { ...plan.input, reason: 1.5 } } }))],
+    ['a number that is not canonical', 'KW-APPROVAL-FORM', by('carol', 'KeyRecoveryAdmin', (plan) => ({ plan: { ...plan, input: { ...plan.input, reason: 1.5 } } }))],
     ['a person without any role that may sign', 'KW-APPROVAL-ROLE', by('dave', 'KeyManagementAdmin')],
     ['a role that the person does not hold', 'KW-APPROVAL-ROLE', by('dave', 'KeyRecoveryAdmin')],
     ['a role of the person that may not sign this', 'KW-APPROVAL-ROLE', by('carol', 'KeyManagementAdmin')],
@@ -109,13 +109,30 @@ describe('a proof for something else is refused, audited with its reason, and se
     ['another kind of document (typ)', 'KW-APPROVAL-FORM', async ({ plan }) => jws({ alg: 'EdDSA', typ: 'keywarden-direct+jws', kid: await kidOf(world, 'carol') }, claimsOf(plan), { key: keyOf(world, 'carol') })],
     ['a header without kid', 'KW-APPROVAL-FORM', async ({ plan }) => jws({ alg: 'EdDSA', typ: TYP }, claimsOf(plan), { key: keyOf(world, 'carol') })],
     ['a critical header extension', 'KW-APPROVAL-SIGNATURE', async ({ plan }) => jws({ alg: 'EdDSA', typ: TYP, kid: await kidOf(world, 'carol'), crit: ['exp'], exp: 1 }, claimsOf(plan), { key: keyOf(world, 'carol') })],
-    ['claims that are not an approval', 'KW-APPROVAL-FORM', async ({ plan }) => jws({ alg: 'EdDSA', typ: TYP, kid: await kidOf(world, 'carol') }, { ...claimsOf(plan), role: 'Emperor' }, { key: keyOf(world, 'carol') })],
-    ['claims with more than an approval has', 'KW-APPROVAL-FORM', async ({ plan }) => jws({ alg: 'EdDSA', typ: TYP, kid: await kidOf(world, 'carol') }, { ...claimsOf(plan), person: 'frank' }, { key: keyOf(world, 'carol') })],
-    ['not JSON at all', 'KW-APPROVAL-FORM', async () => jws({ alg: 'EdDSA', typ: TYP, kid: await kidOf(world, 'carol') }, '{"typ":', { key: keyOf(world, 'carol') })],
   ];
   it.each(cases)('%s: %s', async (_name, code, make) => {
     const open = await waiting();
     await expectRefused(open.workflowId, await make(open), code);
+  });
+
+  const nonsense: [string, (plan: Plan) => unknown][] = [
+    ['claims that are not an approval', (plan) => ({ ...claimsOf(plan), role: 'Emperor' })],
+    ['claims with more than an approval has', (plan) => ({ ...claimsOf(plan), person: 'frank' })],
+    ['a plan of another version', (plan) => ({ ...claimsOf(plan), plan: { ...plan, v: 2 } })],
+    ['claims without a jti', (plan) => ({ ...claimsOf(plan), jti: undefined })],
+    ['a time that is no number', (plan) => ({ ...claimsOf(plan), exp: 'tomorrow' })],
+    ['not JSON at all', () => '{"typ":'],
+  ];
+  it.each(nonsense)('signed nonsense is only counted: %s', async (_name, payload) => {
+    const { workflowId, plan } = await waiting();
+    const token = jws({ alg: 'EdDSA', typ: TYP, kid: await kidOf(world, 'carol') }, payload(plan), { key: keyOf(world, 'carol') });
+    expect(await sendDecision(world, workflowId, token)).toMatchObject({ accepted: false, code: 'KW-APPROVAL-FORM' });
+    const { pendingApproval } = await world.until('it is counted', async () => {
+      const s = await world.status(workflowId);
+      return s.pendingApproval?.refused === 1 && s;
+    });
+    expect(pendingApproval).toMatchObject({ missing: 1, decided: [{ person: 'bob' }] });
+    expect(await audited(world, { workflowId, phase: 'refused', error: 'KW-APPROVAL-FORM' })).toMatchObject([{ detail: { malformed: 1 } }]);
   });
 
   it('what was signed as a rejection, sent as an approval, and the other way round: KW-APPROVAL-FORM', async () => {
@@ -132,14 +149,14 @@ describe('one person is one person (rule 4)', () => {
   });
 
   it('EmergencyKeyAdmin fills one of the two seats, never both', async () => {
-    const { workflowId, plan } = await waiting(undefined);
+    const { workflowId, plan } = await waiting(null);
     expect(await sendDecision(world, workflowId, await world.sign('erin', 'EmergencyKeyAdmin', plan))).toMatchObject({ accepted: true, missing: 1 });
     await expectRefused(workflowId, await world.sign('alice', 'EmergencyKeyAdmin', plan), 'KW-APPROVAL-ROLE');
     expect((await world.status(workflowId)).pendingApproval?.eligible).toEqual(['KeyRecoveryAdmin']);
   });
 
   it('the same token counts once, whether signalled again or sent as an Update', async () => {
-    const { workflowId, plan } = await waiting(undefined);
+    const { workflowId, plan } = await waiting(null);
     const token = await world.sign('bob', 'KeyRecoveryAdmin', plan);
     expect(await sendDecision(world, workflowId, token)).toMatchObject({ accepted: true, missing: 1 });
     await world.client.workflow.getHandle(workflowId).signal('approve', { proof: token });
@@ -150,9 +167,9 @@ describe('one person is one person (rule 4)', () => {
 
   it('rule 5: a jti that was used for one workflow is used up for every other', async () => {
     const jti = crypto.randomUUID();
-    const first = await waiting(undefined);
+    const first = await waiting(null);
     await sendDecision(world, first.workflowId, await world.sign('carol', 'KeyRecoveryAdmin', first.plan, { jti }));
-    const second = await waiting(undefined);
+    const second = await waiting(null);
     await expectRefused(second.workflowId, await world.sign('carol', 'KeyRecoveryAdmin', second.plan, { jti }), 'KW-APPROVAL-REUSED');
   });
 
@@ -220,6 +237,13 @@ describe('a wrong proof given with the start is refused at the door', () => {
     expect(await world.states(await world.keyId('payment-data'))).toEqual(ENABLED);
     expect(await audited(world, { workflowId, phase: 'refused', error: code })).toHaveLength(1);
     expect((await world.received()).some((m) => m.kind === 'approval-refused' && m.eventId.startsWith(`${workflowId}/`))).toBe(true);
+  });
+
+  it('revokeKey: signed nonsense', async () => {
+    const token = jws({ alg: 'EdDSA', typ: TYP, kid: await kidOf(world, 'alice') }, '{"typ":', { key: keyOf(world, 'alice') });
+    const handle = await world.client.workflow.start('revokeKey', { taskQueue: WORKFLOW_QUEUE, workflowId: world.id('revokeKey'), args: [{ key: 'payment-data', reason: 'x', proof: token }] });
+    expect(await codeOf(handle.result())).toBe('KW-APPROVAL-FORM');
+    expect(await world.states(await world.keyId('payment-data'))).toEqual(ENABLED);
   });
 
   it('revokeKey: the proof of another start (rule 5)', async () => {
@@ -304,7 +328,7 @@ describe('malformed messages do not wedge or fail a procedure', () => {
   it('as signals: each is counted, none is decided, and the next genuine signature counts', async () => {
     const { workflowId, plan } = await waiting('bob');
     const handle = world.client.workflow.getHandle(workflowId);
-    for (const name of ['approve', 'reject']) for (const [, args] of junk) await handle.signal(name, ...args);
+    for (const name of ['approve', 'reject']) for (const [, args] of junk) await handle.signal<unknown[]>(name, ...args);
     await handle.signal('no-such-signal', { proof: 'x' });
     const random = seeded(7);
     for (let i = 0; i < 60; i++) await handle.signal('approve', { proof: Array.from({ length: 1 + Math.floor(random() * 80) }, () => String.fromCharCode(32 + Math.floor(random() * 0x2000))).join('') + '.'.repeat(Math.floor(random() * 4)) });
@@ -343,7 +367,7 @@ describe('when a decision arrives is what the server says', () => {
   });
 
   it('one that expired while the worker was down counts: it lived when it reached the server; one that arrived dead does not (rule 5)', async () => {
-    const { workflowId, plan } = await waiting(undefined);
+    const { workflowId, plan } = await waiting(null);
     await world.stopWorker();
     const handle = world.client.workflow.getHandle(workflowId);
     const now = Date.now();
