@@ -49,7 +49,8 @@ describe('the invariant checker', () => {
       const i = e.histories.findIndex((h) => h.type === 'revokeKey');
       const h = e.histories[i]!;
       const first = h.events.find((x) => x.activityTaskScheduledEventAttributes)!;
-      e.histories[i] = { ...h, events: [...h.events, { ...first, activityTaskScheduledEventAttributes: { ...first.activityTaskScheduledEventAttributes, activityType: { name: 'alert' } } }] };
+      const at = h.events.indexOf(first);
+      e.histories[i] = { ...h, events: [...h.events.slice(0, at), first, { ...first, activityTaskScheduledEventAttributes: { ...first.activityTaskScheduledEventAttributes, activityType: { name: 'alert' } } }, ...h.events.slice(at + 1)] };
     }],
     ['an alert before the disabling', /^rule 2: .* before its first disabling/, (e) => { e.rows.find((r) => r.entry.action === 'OpenRecoveryWindow')!.entry.at = '2020-01-01T00:00:00.000Z'; }],
     ['an enabling without an intended row', /^rule 3: no intended row before EnableKey/, (e) => { e.rows = e.rows.filter((r) => !(r.entry.action === 'EnableKey' && r.entry.phase === 'intended')); }],
@@ -70,6 +71,7 @@ describe('the invariant checker', () => {
     ['an own key that is down', /^rule 9: /, (e) => { e.ownKeys['alias/keywarden/checkpoint'] = 'Disabled'; }],
     ['a second window', /^window: .* opened a second window/, (e) => { const r = e.rows.find((x) => x.entry.action === 'OpenRecoveryWindow' && x.entry.keyId === keyOf('c'))!; e.rows.push(link(e.rows.at(-1), { ...r.entry, eventId: 'second', workflowId: 'another', at: new Date(Date.parse(r.entry.at) + 1).toISOString() })); }],
     ['a revoked key that is up', /^window: .* is Enabled in us-west-2 although its window is open/, (e) => { e.kms[keyOf('c')]!['us-west-2']!.state = 'Enabled'; }],
+    ['a Region that a recovery left in quarantine', /^window: .* under the quarantine policy, its window ended as recovered/, (e) => { e.kms[keyOf('a')]!['us-east-1']!.policy = e.kms[keyOf('b')]!['us-east-1']!.policy!; }],
     ['a quarantined key under another policy', /^window: .* is Enabled in us-east-1 although/, (e) => { e.kms[keyOf('b')]!['us-east-1']!.policy = '{}'; }],
   ];
   it.each(breaches)('finds %s', (_what, named, breach) => {

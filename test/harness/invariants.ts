@@ -92,9 +92,12 @@ function* rule2(e: Evidence): Iterable<string> {
   for (const h of e.histories.filter((x) => x.type === 'revokeKey')) {
     const started = h.events[0]?.workflowExecutionStartedEventAttributes;
     if (started?.continuedExecutionRunId) continue; // goes on with an open window
-    const first = h.events.find((x) => x.workflowTaskCompletedEventAttributes)?.eventId;
-    if (first === undefined) continue;
-    const commands = h.events.filter((x) => String(commandOf(x)) === String(first));
+    const first = h.events.findIndex((x) => x.workflowTaskCompletedEventAttributes);
+    if (first < 0) continue;
+    // a task's commands follow its completion at once
+    const rest = h.events.slice(first + 1);
+    const end = rest.findIndex((x) => !isCommand(x));
+    const commands = end < 0 ? rest : rest.slice(0, end);
     const kinds = commands.map((c) => c.activityTaskScheduledEventAttributes?.activityType?.name ?? (c.workflowExecutionFailedEventAttributes ? 'failed' : `event type ${String(c.eventType)}`));
     if (kinds.join() !== 'disableKey' && kinds.join() !== 'failed') yield `rule 2: the first workflow task of ${h.workflowId} scheduled ${kinds.join(', ') || 'nothing'}`;
   }
@@ -228,6 +231,7 @@ function* windows(e: Evidence): Iterable<string> {
       const quarantined = window?.mode === 'quarantine' && k.policy !== undefined && policyDigest(k.policy) === quarantine;
       if (window !== undefined && k.state === 'Enabled' && !quarantined && row.recovery === undefined && window.disabledIn.includes(region)) yield `window: ${here} although its window is open`;
       const outcome = row.window?.outcome;
+      if (outcome === 'recovered' && window === undefined && k.policy !== undefined && policyDigest(k.policy) === quarantine) yield `window: ${here} under the quarantine policy, its window ended as recovered`;
       if (outcome === 'disabled' && k.state !== 'Disabled') yield `window: ${here}, its window ended as disabled`;
       if (outcome === 'destroyed' && k.state !== 'absent') yield `window: ${here}, its window ended as destroyed`;
     }
@@ -269,11 +273,8 @@ function rowOf(e: Evidence, c: CallRecord): AuditEntry | undefined {
   return intended((r) => e.timeSkipping || r.at <= c.time);
 }
 
-function commandOf(x: Event): unknown {
-  for (const value of Object.values(x)) {
-    if (typeof value === 'object' && value !== null && 'workflowTaskCompletedEventId' in value && value.workflowTaskCompletedEventId) return value.workflowTaskCompletedEventId;
-  }
-  return undefined;
+function isCommand(x: Event): boolean {
+  return Object.values(x).some((value) => typeof value === 'object' && value !== null && 'workflowTaskCompletedEventId' in value);
 }
 
 function groups<T>(all: Iterable<T>, by: (t: T) => string): Map<string, T[]> {

@@ -342,7 +342,7 @@ describe('malformed messages do not wedge or fail a procedure', () => {
 
   it.each(junk)('as an Update: %s is refused to the caller', async (_name, args) => {
     const { workflowId } = await openForUpdates();
-    const answer = await world.client.workflow.getHandle(workflowId).executeUpdate<{ accepted: boolean }, unknown[]>('decide', { args: [args[0] === null || typeof args[0] !== 'object' || Array.isArray(args[0]) ? args[0] : { decision: 'approve', ...args[0] }] }).catch(() => ({ accepted: false }));
+    const answer = await world.client.workflow.getHandle(workflowId).executeUpdate<{ accepted: boolean }, [unknown]>('decide', { args: [args[0] === null || typeof args[0] !== 'object' || Array.isArray(args[0]) ? args[0] : { decision: 'approve', ...args[0] }] }).catch(() => ({ accepted: false }));
     expect(answer.accepted).toBe(false);
     expect((await world.status(workflowId)).pendingApproval).toMatchObject({ missing: 1 });
   });
