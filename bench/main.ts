@@ -40,6 +40,11 @@ if (first === '_part') {
     startWorker: async (o) => (await import('./part')).startBenchWorker(o),
   });
 } else {
+  // its stack would come with a line of the bundle, which is a megabyte long
+  process.on('uncaughtException', (error) => {
+    process.stderr.write(`${error.message}\n`);
+    process.exit(1);
+  });
   void main(process.argv.slice(2)).then(
     (code) => process.exit(code),
     (error: unknown) => {

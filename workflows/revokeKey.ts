@@ -57,6 +57,8 @@ class Revocation {
   private readonly beside = new Set<Promise<void>>();
   /** Attempts to disable silent Regions, and their proof: a recovery ends them. */
   private readonly disabling_ = new CancellationScope();
+  /** Whether the store knows of this revocation. */
+  private recorded = false;
   private lastRefusalAlert = -1;
   private refusalsTold = 0;
 
@@ -85,6 +87,7 @@ class Revocation {
     this.goOn(this.disableTheRest());
     this.goOn(this.countDependents());
     const opened = await this.openWindow();
+    this.recorded = true;
     this.p.deadline(opened.deadline);
     if (opened.preempted !== undefined) this.goOn(this.preempt(opened.preempted.workflowId, opened.holdMs));
     else this.p.skip('hold', 'no other procedure was at work');
@@ -142,6 +145,8 @@ class Revocation {
       );
     }).catch(ignoreCancellation);
     if (this.p.isOpen('prove-effect')) this.p.skip('prove-effect', 'a recovery began');
+    // the row names this procedure as one that disables from the moment it opens the window: before that, there is nothing to end
+    await condition(() => this.recorded);
     await this.p.untilDone('open-window', () => emergency.endDisables.executeWithOptions({ summary: 'no disable is pending any more' }, [{ keyId }]));
   }
 

@@ -98,11 +98,7 @@ describe('when the whole store is gone', () => {
     await world.until('the key is down', async () => Object.values(await world.states(keyId)).every((s) => s === 'Disabled'), 10_000);
     await world.until('security heard', async () => (await world.received()).some((m) => m.kind === 'key-revoked' && m.text.includes(keyId)));
     await world.until('rows wait in the journal', async () => readdirSync(demoFiles(world.dataDir).journal).some((f) => f.endsWith('.journal')));
-    const status = await world.until('status says what is missing', async () => {
-      const s = await world.status(workflowId);
-      return s.missing !== undefined ? s : undefined;
-    }, 80_000);
-    expect(status.missing!.join()).toContain('Record the revocation');
+    await world.until('status says what is missing', async () => (await world.status(workflowId)).missing?.some((m) => m.startsWith('Record the revocation')), 100_000);
     world.store.heal();
     await world.stepsDone(workflowId, 'disable', 'alert', 'open-window', 'prove-effect', 'census');
     const rows: AuditEntry[] = [];

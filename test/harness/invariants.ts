@@ -103,7 +103,11 @@ function* rule2(e: Evidence): Iterable<string> {
   }
   for (const [workflowId, rows] of groups(e.rows.map((r) => r.entry).filter((r) => r.operation === 'revokeKey' && r.workflowId !== undefined), (r) => r.workflowId!)) {
     const disabled = rows.filter((r) => (r.action === 'DisableKey' || r.action === 'AdoptDisabled') && r.phase === 'done');
-    const first = disabled.map((r) => r.at).sort()[0];
+    // a disabling whose row was not taken at once is done again to get one: KMS knows the first
+    const start = e.histories.find((h) => h.workflowId === workflowId && !h.events[0]?.workflowExecutionStartedEventAttributes?.continuedExecutionRunId)?.events[0]?.eventTime;
+    const from = new Date(Number(start?.seconds ?? 0) * 1000).toISOString();
+    const inKms = e.timeSkipping || start === undefined ? [] : e.changes.filter((c) => c.operation === 'DisableKey' && c.errorCode === undefined && c.time >= from && disabled.some((r) => fits(c, r))).map((c) => c.time);
+    const first = [...disabled.map((r) => r.at), ...inKms].sort()[0];
     for (const r of rows) {
       if (r.phase === 'refused' || r.action === 'approve' || r.action === 'reject') continue;
       if (first === undefined || r.at < first) yield `rule 2: ${workflowId} did ${r.action} at ${r.at}, before its first disabling (${first ?? 'none'})`;

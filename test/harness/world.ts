@@ -23,7 +23,7 @@ import { demoFiles } from '../../local/demo/files';
 import { prepareDemo } from '../../local/demo/prepare';
 import { startLocalKms, type LocalKms } from '../../local/kms';
 import { readReceived } from '../../local/sns';
-import { startTemporalServer, type TemporalServer } from '../../local/temporal/server';
+import { findTemporalCli, startTemporalServer, type TemporalServer } from '../../local/temporal/server';
 import { openStore } from '../../stores/open';
 import { kmsClients, startWorker, type WorkerRun } from '../../worker';
 import { bundleFixture } from '../local-stack/fixture/run-stack';
@@ -95,7 +95,7 @@ export class World {
   /** Starts the dev server on the world's folder; a second time on the same ports, with everything it knew. */
   async startTemporal(): Promise<void> {
     const before = this.temporal;
-    this.temporal = await startTemporalServer({ cli: process.env['KEYWARDEN_TEMPORAL_CLI'] ?? 'temporal', dataDir: this.dataDir, log: () => undefined, ...(before === undefined ? {} : { port: Number(before.address.split(':')[1]) }) });
+    this.temporal = await startTemporalServer({ cli: process.env['KEYWARDEN_TEMPORAL_CLI'] ?? (await findTemporalCli(() => undefined)).path, dataDir: this.dataDir, log: () => undefined, ...(before === undefined ? {} : { port: Number(before.address.split(':')[1]) }) });
     process.env['TEMPORAL_ADDRESS'] = this.temporal.address;
     if (before !== undefined) return; // the old connections find it again
     this.client = new Client({ connection: await Connection.connect({ address: this.temporal.address }) });

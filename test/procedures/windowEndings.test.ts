@@ -197,7 +197,7 @@ describe('the window ends: deletion-scheduled', () => {
     const { pendingApproval, steps } = await world.status(workflowId);
     expect(pendingApproval).toBeUndefined();
     expect(steps.find((s) => s.name === 'sign-widening')).toMatchObject({ state: 'skipped' });
-    expect(await decide(world, workflowId, 'revokeKey', asked, 'bob', 'KeyRecoveryAdmin')).toMatchObject({ accepted: false });
+    expect(await decide(world, workflowId, 'revokeKey', asked, 'bob', 'KeyRecoveryAdmin')).toMatchObject({ accepted: false, code: 'KW-APPROVAL-LAPSED' });
     await pass(world, days(7) + 60_000);
     expect((await resultOf<RevokeResult>(world, workflowId)).outcome).toBe('disabled');
     expect(await world.states(keyId)).toEqual(DISABLED);

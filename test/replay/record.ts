@@ -1,0 +1,79 @@
+/**
+ * Records the golden histories: `KEYWARDEN_RECORD=1 npx jest test/replay`. Do so only for a procedure that is new, or when a change of a
+ * workflow is meant to break running ones (then say in the commit how those that run are brought over).
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { WorkflowHandle } from '@temporalio/client';
+import { historyToJSON } from '@temporalio/common/lib/proto-utils';
+import { createWorld, days, type World } from '../harness/world';
+
+export const HISTORIES = join(__dirname, 'histories');
+
+async function save(name: string, handle: Pick<WorkflowHandle, 'workflowId' | 'fetchHistory'>): Promise<void> {
+  mkdirSync(HISTORIES, { recursive: true });
+  writeFileSync(join(HISTORIES, `${name}.json`), `${JSON.stringify({ workflowId: handle.workflowId, history: JSON.parse(historyToJSON(await handle.fetchHistory())) })}\n`);
+}
+
+const reason = 'a golden history';
+
+export async function record(): Promise<void> {
+  const now = await createWorld();
+  try {
+    await recordRecovery(now);
+    await recordRejections(now);
+  } finally {
+    await now.stop();
+  }
+  for (const [name, input] of [
+    ['revokeKey-disabled', {}],
+    ['revokeKey-quarantine-unsigned', { mode: 'quarantine' as const }],
+    ['revokeKey-deletion-scheduled', { afterWindow: 'deletion-scheduled' as const }],
+  ] as const) {
+    const later = await createWorld({ timeSkipping: true });
+    try {
+      await later.initialize('payment-data');
+      const handle = await later.revoke({ key: 'payment-data', reason, ...input }, { workflowId: `golden-${name}` });
+      if (name === 'revokeKey-deletion-scheduled') {
+        await later.stepsDone(handle.workflowId, 'open-window');
+        await handle.signal('approve', { proof: await later.token(handle.workflowId, 'revokeKey', { key: 'payment-data', reason, ...input }, 'bob', 'KeyRecoveryAdmin') });
+      }
+      await later.stepsDone(handle.workflowId, 'open-window', 'prove-effect', 'census');
+      await later.kms.admin.advanceClock(days(7) + 1_000);
+      await handle.result();
+      await save(name, handle);
+    } finally {
+      await later.stop();
+    }
+  }
+}
+
+async function recordRecovery(world: World): Promise<void> {
+  const made = await world.client.workflow.start('initializeKeys', { taskQueue: 'keywarden', workflowId: 'golden-initializeKeys', args: [{ purposes: ['user-data', 'payment-data', 'audit-data'] }] });
+  await made.result();
+  await save('initializeKeys', made);
+  const revocation = await world.revoke({ key: 'user-data', reason });
+  await world.stepsDone(revocation.workflowId, 'open-window', 'prove-effect', 'alert', 'census');
+  const recovery = await world.recover({ key: 'user-data', reason }, 'alice');
+  await world.until('one has signed', async () => (await world.status(recovery.workflowId)).pendingApproval?.decided.length === 1);
+  await recovery.signal('approve', { proof: await world.token(recovery.workflowId, 'recoverKey', { key: 'user-data', reason }, 'bob', 'KeyRecoveryAdmin'), comment: 'seen' });
+  await recovery.result();
+  await revocation.result();
+  await save('recoverKey-recovered', recovery);
+  await save('revokeKey-recovered', revocation);
+}
+
+async function recordRejections(world: World): Promise<void> {
+  const unsigned = await world.revoke({ key: 'audit-data', reason }, { unsigned: true });
+  await world.until('it waits', async () => (await world.status(unsigned.workflowId)).pendingApproval !== undefined);
+  await unsigned.signal('reject', { proof: await world.token(unsigned.workflowId, 'revokeKey', { key: 'audit-data', reason }, 'alice', 'EmergencyKeyAdmin', { decision: 'reject' }) });
+  await unsigned.result();
+  await save('revokeKey-rejected', unsigned);
+  const revocation = await world.revoke({ key: 'payment-data', reason });
+  await world.stepsDone(revocation.workflowId, 'open-window', 'prove-effect', 'alert', 'census');
+  const recovery = await world.recover({ key: 'payment-data', reason }, 'alice');
+  await world.until('one has signed', async () => (await world.status(recovery.workflowId)).pendingApproval?.decided.length === 1);
+  await recovery.signal('reject', { proof: await world.token(recovery.workflowId, 'recoverKey', { key: 'payment-data', reason }, 'bob', 'KeyRecoveryAdmin', { decision: 'reject' }) });
+  await recovery.result();
+  await save('recoverKey-rejected', recovery);
+}
