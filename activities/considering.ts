@@ -102,8 +102,6 @@ async function judge(deps: Deps, e: Execution, gate: Gate, decision: Arrived, ar
   const others = receipts.filter((r) => r.jti !== approval.claims.jti);
   const rejection = others.find((r) => r.decision === 'reject');
   if (rejection !== undefined) throw refused('KW-APPROVAL-LAPSED', `${rejection.person} has rejected the plan`, 'start the procedure anew if it is still wanted', key);
-  const rejected = others.find((r) => r.decision === 'reject');
-  if (rejected !== undefined) throw refused('KW-APPROVAL-LAPSED', `${rejected.person} has rejected this plan`, 'start the procedure anew if it is still wanted', key);
   const already = others.find((r) => r.person === approval.person && r.decision === approval.claims.decision);
   if (already !== undefined) {
     throw refused('KW-APPROVAL-SAME-PERSON', `${approval.person} has signed already, as ${already.role}; one person counts once, under whatever role`, 'ask a second person', key);

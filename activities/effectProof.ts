@@ -18,6 +18,7 @@ const LONGEST_HOLD_MS = 15 * 60_000;
 export function effectActivities(deps: Deps): Pick<EmergencyActivities, 'proveEffect' | 'holdDisabled'> {
   return {
     async proveEffect(a): Promise<EffectProof> {
+      await resolveTarget(deps.config, deps.kms, a.keyId); // a canary is tried on a key of ours only
       const since = Date.parse(a.since);
       const row = await deps.store.readKey(a.keyId).catch(() => undefined);
       const regions = await Promise.all(a.regions.filter((r) => deps.config.regions.includes(r)).map((region) => untilRefused(deps, a.keyId, region, row?.canary, since)));

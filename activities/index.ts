@@ -2,6 +2,7 @@ import { ApplicationFailure } from '@temporalio/activity';
 import type { Duty } from '../domain/names';
 import { KeywardenError } from '../domain/errors';
 import { alertActivity } from './alerts';
+import { argumentOf, formsOf } from './arguments';
 import type { Deps } from './deps';
 import { effectActivities } from './effectProof';
 import { initializeActivities } from './initialization';
@@ -20,7 +21,8 @@ export function activitiesOf(deps: Deps): Record<string, Activity> {
     emergency: { ...revocationActivities(deps), ...windowActivities(deps), ...effectActivities(deps), ...alertActivity(deps) },
     recovery: { ...recoveryActivities(deps), ...wideningActivities(deps), makeKey: init.makeKey, replicateKey: init.replicateKey, pointAlias: init.pointAlias, ...alertActivity(deps) },
   };
-  return Object.fromEntries(Object.entries(byDuty[deps.duty]).map(([name, act]) => [name, withStableErrors(act as Activity)]));
+  const forms = formsOf(deps.config);
+  return Object.fromEntries(Object.entries(byDuty[deps.duty]).map(([name, act]) => [name, withStableErrors((argument) => (act as Activity)(argumentOf(forms, name, argument) as never))]));
 }
 
 /** Errors cross to the workflow as failures whose type is the stable code; final ones are not retried. */

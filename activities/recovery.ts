@@ -129,7 +129,7 @@ export function recoveryActivities(deps: Deps): Recovery {
     async endRecovery(a) {
       const e = await execution(deps);
       const target = await resolveTarget(deps.config, deps.kms, a.key);
-      await deps.store.changeKey(target.keyId, (r) => ({ row: r === undefined ? { keyId: target.keyId, purpose: target.purpose, epoch: 0 } : endRecovery(r, ref(e)), result: undefined }));
+      if ((await deps.store.readKey(target.keyId)) !== undefined) await deps.store.changeKey(target.keyId, (r) => ({ row: endRecovery(r!, ref(e)), result: undefined }));
       await deps.trail.record([entry(deps, e, { action: 'EndRecovery', phase: 'noted', keyId: target.keyId, detail: { why: a.why.slice(0, 500) } })]);
     },
   };

@@ -54,7 +54,7 @@ export function windowActivities(deps: Deps): Pick<EmergencyActivities, 'openWin
     async endDisables(a) {
       const e = await execution(deps);
       const snapshot = await snapshotOf(deps, await resolveTarget(deps.config, deps.kms, a.keyId));
-      await deps.store.changeKey(a.keyId, (row) => ({ row: endDisables(addSnapshot(row ?? emptyRow(a.keyId), snapshot), e), result: undefined }));
+      await deps.store.changeKey(a.keyId, (row) => ({ row: endDisables(addSnapshot(known(row, a.keyId), snapshot), e), result: undefined }));
     },
 
     async windowState(a) {
@@ -75,7 +75,7 @@ export function windowActivities(deps: Deps): Pick<EmergencyActivities, 'openWin
           const destroyed = closeWindow(r, 'destroyed', new Date(at).toISOString());
           return { row: destroyed, result: destroyed };
         }
-        if (r === undefined || window === undefined || !same(window.procedure, ref(e))) return { row: r ?? emptyRow(a.keyId), result: r };
+        if (r === undefined || window === undefined || !same(window.procedure, ref(e))) return { row: known(r, a.keyId), result: r };
         const pending = all.some((s) => s.startsWith('Pending'));
         if (!gone && at < Date.parse(window.deadline)) {
           throw new KeywardenError('KW-NOT-YET', `the window is open until ${window.deadline}`, { key: a.keyId, notDone: 'the window was not closed', next: 'it is tried again then' });
@@ -156,4 +156,8 @@ function stateOf(row: KeyRow): WindowState {
 }
 
 const ref = (p: ProcedureRef): ProcedureRef => ({ workflowId: p.workflowId, firstRunId: p.firstRunId });
-const emptyRow = (keyId: string): KeyRow => ({ keyId, purpose: 'unknown', epoch: 0 });
+
+function known(row: KeyRow | undefined, keyId: string): KeyRow {
+  if (row === undefined) throw new KeywardenError('KW-NOT-YET', 'the store does not know the key', { key: keyId, notDone: 'nothing was recorded', next: 'it is tried again when the window is recorded' });
+  return row;
+}

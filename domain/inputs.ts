@@ -5,9 +5,12 @@ import { KeywardenError } from './errors';
 
 export const MAX_TEXT = 2_000;
 
-const text = (max = MAX_TEXT) => z.string().trim().min(1, 'must not be empty').max(max, `at most ${max} characters`);
+/** A key id as KMS makes them: of a multi-Region key, or of one Region's. */
+export const KEY_ID = /^(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
 
-const key = z
+export const text = (max = MAX_TEXT) => z.string().trim().min(1, 'must not be empty').max(max, `at most ${max} characters`);
+
+export const key = z
   .string()
   .max(400)
   .regex(
@@ -15,9 +18,9 @@ const key = z
     'a purpose, an alias, a key id or an ARN',
   );
 
-const proof = z.string().max(16_384, 'at most 16384 characters');
+export const proof = z.string().max(16_384, 'at most 16384 characters');
 const requestedBy = z.string().max(200);
-const incident = text(200);
+export const incident = text(200);
 
 export const revokeInput = z.strictObject({
   key,

