@@ -4,7 +4,7 @@ import type { AuditEntry } from '../domain/audit';
 import { firstDifference } from '../domain/canonical';
 import { digest } from '../domain/digest';
 import { KeywardenError } from '../domain/errors';
-import type { Plan } from '../domain/plan';
+import { matter, type Plan } from '../domain/plan';
 import { floorOf, quorumState, type QuorumName } from '../domain/quorum';
 import type { Decided } from '../domain/status';
 import { findArrivals, firstRunOf, type Arrival } from './arrivals';
@@ -18,6 +18,8 @@ const ROWS_FOR_REFUSED = 5;
 export interface Gate {
   prepared: Omit<Prepared, 'quorum'>;
   quorum: QuorumName;
+  /** The part of a signed plan that this gate compares: a disabling is not voided by what a quarantine expects. */
+  compared?(signed: Plan): Plan;
   /** Keeps an accepted approval; refuses a used proof. */
   keep(approval: VerifiedApproval, arrival: Arrival): Promise<void>;
   /** What has been kept for this gate, oldest first. */
@@ -45,7 +47,7 @@ export async function considerDecisions(deps: Deps, e: Execution, gate: Gate, de
       }
       answers.push({ accepted: true, person: approval.person });
       // one approval, one row, however often and by whatever message it arrives
-      rows.push({ ...entry(deps, e, { action: approval.claims.decision, phase: 'done', occasion: approval.claims.jti, keyId: gate.prepared.plan.keyId, planDigest: approval.planDigest, approvers: [approval.person], detail: { role: approval.claims.role, arrived: new Date(arrival!.at).toISOString(), ...(decision.comment === undefined ? {} : { comment: decision.comment.slice(0, 500) }) } }), eventId: `${e.firstRunId}/${deps.duty}/${approval.claims.decision}/${approval.claims.jti}` });
+      rows.push({ ...entry(deps, e, { action: approval.claims.decision, phase: 'done', occasion: approval.claims.jti, keyId: gate.prepared.plan.keyId, planDigest: approval.planDigest, ...matter(gate.prepared.plan), approvers: [approval.person], detail: { role: approval.claims.role, arrived: new Date(arrival!.at).toISOString(), ...(decision.comment === undefined ? {} : { comment: decision.comment.slice(0, 500) }) } }), eventId: `${e.firstRunId}/${deps.duty}/${approval.claims.decision}/${approval.claims.jti}` });
     } catch (error) {
       if (!(error instanceof KeywardenError) || !error.final) throw error;
       answers.push({ accepted: false, code: error.code, reason: error.what });
@@ -59,7 +61,7 @@ export async function considerDecisions(deps: Deps, e: Execution, gate: Gate, de
 }
 
 function refusalRow(deps: Deps, e: Execution, gate: Gate, occasion: string, code: string, detail: Record<string, unknown>): AuditEntry {
-  return entry(deps, e, { action: 'approve', phase: 'refused', occasion, error: code, keyId: gate.prepared.plan.keyId, planDigest: gate.prepared.digest, detail });
+  return entry(deps, e, { action: 'approve', phase: 'refused', occasion, error: code, keyId: gate.prepared.plan.keyId, planDigest: gate.prepared.digest, ...matter(gate.prepared.plan), detail });
 }
 
 function verdict(gate: Gate, floor: ReturnType<typeof floorOf>, receipts: readonly Receipt[]): Omit<Considered, 'answers'> {
@@ -95,7 +97,8 @@ async function judge(deps: Deps, e: Execution, gate: Gate, decision: Arrived, ar
   if (decision.as !== undefined && decision.as !== approval.claims.decision) {
     throw refused('KW-APPROVAL-FORM', `the message says ${decision.as}, the signature says ${approval.claims.decision}`, 'send what was signed', key);
   }
-  checkPlan(gate.prepared.plan, approval, arrival.how === 'start');
+  const { plan } = approval.claims;
+  checkPlan(gate.prepared.plan, { ...approval, claims: { ...approval.claims, plan: gate.compared?.(plan) ?? plan } }, arrival.how === 'start');
   const floor = floorOf(gate.quorum, deps.config.quorum);
   const { role } = approval.claims;
   if (!floor.roles.includes(role)) throw refused('KW-APPROVAL-ROLE', `${role} may not decide this; it takes ${floor.roles.join(' or ')}`, 'ask a person who holds such a role', key);

@@ -23,7 +23,7 @@ export function effectActivities(deps: Deps): Pick<EmergencyActivities, 'proveEf
       const row = await deps.store.readKey(a.keyId).catch(() => undefined);
       const regions = await Promise.all(a.regions.filter((r) => deps.config.regions.includes(r)).map((region) => untilRefused(deps, a.keyId, region, row?.canary, since)));
       const e = await execution(deps);
-      await deps.trail.record(regions.map((r) => entry(deps, e, { action: 'ProveEffect', phase: r.refused ? 'done' : 'failed', keyId: a.keyId, region: r.region, detail: { afterMs: r.afterMs, refusedWith: r.error ?? '' } })));
+      await deps.trail.record(regions.map((r) => entry(deps, e, { action: 'ProveEffect', phase: r.refused ? 'done' : 'failed', keyId: a.keyId, region: r.region, ...(row?.window?.incident === undefined ? {} : { incident: row.window.incident }), detail: { afterMs: r.afterMs, refusedWith: r.error ?? '' } })));
       return { regions };
     },
 
@@ -65,6 +65,8 @@ async function untilRefused(deps: Deps, keyId: string, region: string, canary: s
     } catch (error) {
       const name = errorName(error instanceof KeywardenError ? error.cause : error);
       if (name === 'DisabledException' || name === 'KMSInvalidStateException' || name === 'NotFoundException') return { region, refused: true, afterMs: Math.max(0, now(deps) - since), error: name };
+      // a key that was quarantined before denies the canary to this duty: that it is down as well is all there is to see
+      if (name === 'AccessDeniedException' && GONE.has((await kms.describe(keyId))?.KeyState ?? 'absent')) return { region, refused: true, afterMs: Math.max(0, now(deps) - since), error: name };
       throw error;
     }
     heartbeat();

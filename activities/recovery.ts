@@ -5,7 +5,7 @@ import { KeywardenError } from '../domain/errors';
 import { parseInput, recoverInput } from '../domain/inputs';
 import { beginRecovery, closeWindow, endDisables, endRecovery, openWindowOf, recoverableWindow, same, type ProcedureRef } from '../domain/keyRow';
 import { CANARY_CONTEXT } from '../domain/names';
-import { planInWords } from '../domain/plan';
+import { matter, planInWords } from '../domain/plan';
 import { authority, type Authority } from './authority';
 import { considerDecisions, digestsOf } from './considering';
 import type { Deps } from './deps';
@@ -32,12 +32,13 @@ export function recoveryActivities(deps: Deps): Recovery {
         throw error;
       });
       const digests = digestsOf(plan);
-      return considerDecisions(deps, e, {
+      const considered = await considerDecisions(deps, e, {
         prepared: { plan, digest: digest(plan), words: planInWords(plan, 0) },
         quorum: 'recoverKey',
         keep: (approval, arrival) => keepReceipt(deps, approval, { procedure: e, epoch: row!.epoch, arrivedAt: arrival.at }),
         kept: async () => (await receiptsOf(deps, e)).filter((r) => r.epoch === row!.epoch && digests.includes(r.planDigest)),
       }, a.decisions, a.malformed);
+      return { ...considered, deadline: row!.window!.deadline };
     },
 
     async beginRecovery(a) {
@@ -58,7 +59,7 @@ export function recoveryActivities(deps: Deps): Recovery {
         // nobody is left who could still disable: its workflow ended, or was ended from outside
         else await deps.store.changeKey(by.plan.keyId, (r) => ({ row: endDisables(r!, procedure), result: undefined }));
       }
-      await deps.trail.record([entry(deps, by.e, { action: 'BeginRecovery', phase: 'done', keyId: by.plan.keyId, planDigest: by.digest, approvers: by.approvers, reason: String(by.plan.input['reason']) })]);
+      await deps.trail.record([entry(deps, by.e, { action: 'BeginRecovery', phase: 'done', keyId: by.plan.keyId, planDigest: by.digest, approvers: by.approvers, ...matter(by.plan) })]);
       return { revocation: window.procedure, pending };
     },
 
@@ -99,7 +100,7 @@ export function recoveryActivities(deps: Deps): Recovery {
           if (by.row.canary === undefined) await kms.decrypt(keyId, await kms.encrypt(keyId, Buffer.from('canary'), CANARY_CONTEXT), CANARY_CONTEXT);
           else await kms.decrypt(keyId, Buffer.from(by.row.canary, 'base64'), CANARY_CONTEXT);
           const afterMs = Date.now() - start;
-          await deps.trail.record([entry(deps, by.e, { action: 'ProveRecovery', phase: 'done', keyId, region: a.region, detail: { afterMs } })]);
+          await deps.trail.record([entry(deps, by.e, { action: 'ProveRecovery', phase: 'done', keyId, region: a.region, ...matter(by.plan), detail: { afterMs } })]);
           return { afterMs };
         } catch (error) {
           if (Date.now() - start > 8_000) throw error;
@@ -122,7 +123,7 @@ export function recoveryActivities(deps: Deps): Recovery {
           return { row: closeWindow(r, 'recovered', new Date(now(deps)).toISOString()), result: undefined };
         });
       }
-      await deps.trail.record([entry(deps, by.e, { action: 'CloseRecoveryWindow', phase: 'done', keyId: by.plan.keyId, planDigest: by.digest, approvers: by.approvers, reason: String(by.plan.input['reason']), detail: { outcome: 'recovered' } })]);
+      await deps.trail.record([entry(deps, by.e, { action: 'CloseRecoveryWindow', phase: 'done', keyId: by.plan.keyId, planDigest: by.digest, approvers: by.approvers, ...matter(by.plan), detail: { outcome: 'recovered' } })]);
       return { states };
     },
 

@@ -31,7 +31,7 @@ export function windowActivities(deps: Deps): Pick<EmergencyActivities, 'openWin
       const snapshot = await snapshotOf(deps, target);
       const revokedAt = await momentOfRevocation(deps, e, input, target);
       const deadline = new Date(deletionDate(target) ?? revokedAt + deps.config.recovery.windowDays * DAY_MS).toISOString();
-      const opening = { keyId: target.keyId, purpose: target.purpose, procedure: ref(e), mode: input.mode ?? 'disable', revokedAt: new Date(revokedAt).toISOString(), deadline, snapshot, disabledIn: Object.keys(snapshot) } as const;
+      const opening = { keyId: target.keyId, purpose: target.purpose, procedure: ref(e), mode: input.mode ?? 'disable', revokedAt: new Date(revokedAt).toISOString(), deadline, snapshot, disabledIn: Object.keys(snapshot), ...(input.incident === undefined ? {} : { incident: input.incident }) } as const;
       const keeper = openWindowOf(await deps.store.readKey(target.keyId))?.procedure;
       const abandoned = keeper !== undefined && !same(keeper, e) && !(await isRunning(deps, keeper)) ? keeper : undefined;
       const opened = await deps.store.changeKey(target.keyId, (row) => {
@@ -150,6 +150,7 @@ function stateOf(row: KeyRow): WindowState {
     deadline: w.deadline,
     epoch: row.epoch,
     disabling: w.disabling,
+    joiners: w.joiners ?? [],
     ...(w.outcome === undefined ? {} : { outcome: w.outcome }),
     ...(row.recovery === undefined ? {} : { recovery: ref(row.recovery) }),
   };

@@ -2,7 +2,7 @@ import { sleep } from '@temporalio/activity';
 import type { AuditEntry } from '../domain/audit';
 import { policyDigest } from '../domain/digest';
 import { KeywardenError } from '../domain/errors';
-import type { RegionPlan } from '../domain/plan';
+import { matter, type RegionPlan } from '../domain/plan';
 import type { Authority } from './authority';
 import type { Deps } from './deps';
 import { effect, found } from './effect';
@@ -35,8 +35,7 @@ export class RegionActs {
       region: this.region,
       planDigest: this.by.digest,
       approvers: this.by.approvers,
-      reason: String(this.by.plan.input['reason']),
-      ...(this.by.plan.input['incident'] === undefined ? {} : { incident: String(this.by.plan.input['incident']) }),
+      ...matter(this.by.plan),
       ...(detail === undefined ? {} : { detail }),
     };
   }

@@ -29,6 +29,7 @@ export function revocationActivities(deps: Deps): Pick<EmergencyActivities, 'dis
       const considered: Considered = await considerDecisions(deps, e, {
         prepared: { plan, digest: digest(plan), words: planInWords(plan, deps.config.recovery.windowDays * DAY_MS) },
         quorum: 'revokeKey.disable',
+        compared: ({ expects: _drifts, ...disabling }) => disabling,
         // stateless: receipt and `jti` follow in openWindow, when the store answers
         keep: async () => undefined,
         kept: async () => accepted,

@@ -50,7 +50,7 @@ export async function program(argv: string[]): Promise<void> {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return;
     const out = new Output(argv.includes('--json'));
-    out.fail(new KeywardenError('KW-USAGE', error.message.replace(/^error: /, '').replace(/\n/g, ' '), { notDone: 'nothing was done', next: 'keywarden --help' }));
+    out.fail(new KeywardenError('KW-USAGE', error.code === 'commander.help' ? 'a command is missing' : error.message.replace(/^error: /, '').replace(/\n/g, ' '), { notDone: 'nothing was done', next: 'keywarden --help' }));
     process.exitCode = EXIT.wrongUse;
   }
 }

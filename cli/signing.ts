@@ -45,7 +45,9 @@ export async function roleFor(ctx: Context, plan: Plan, given: string | undefine
   const floor = floorOf(quorumOf(plan), config.quorum);
   // a revocation's disabling takes an EmergencyKeyAdmin, whatever else it asks for later
   const preferred: readonly Role[] = plan.operation === 'revokeKey' && plan.firstRunId === undefined ? ['EmergencyKeyAdmin'] : floor.roles;
-  return preferred.find((r) => person.roles.includes(r)) ?? person.roles[0]!;
+  const role = preferred.find((r) => person.roles.includes(r));
+  if (role === undefined) throw new KeywardenError('KW-IDENTITY', `${name} (${person.roles.join(', ')}) may not sign this; it takes ${preferred.join(' or ')}`, { path: '--as', notDone: 'nothing was signed', next: 'ask a person who holds such a role: keywarden identity list' });
+  return role;
 }
 
 /** Shows the plan in words, asks on a terminal, signs what it showed. */

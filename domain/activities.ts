@@ -61,6 +61,8 @@ export interface Considered extends Prepared {
   rejected?: Decided;
   /** One for each proof, in order. */
   answers: { accepted: boolean; person?: string; code?: string; reason?: string }[];
+  /** Recovery: the end of the window, ISO 8601. */
+  deadline?: string;
   /** An accepted proof that allows the disabling (disable gate only). */
   allowing?: Arrived;
 }
@@ -75,6 +77,8 @@ export interface WindowState {
   recovery?: ProcedureRef;
   /** Revocations that may still have an attempt to disable under way. */
   disabling: ProcedureRef[];
+  /** Later revocations that joined this window. */
+  joiners: ProcedureRef[];
 }
 
 export interface WindowOpened extends WindowState {

@@ -79,10 +79,10 @@ export function parseInput<T>(schema: z.ZodType<T>, raw: unknown, root = 'input'
 function has(raw: unknown, path: readonly PropertyKey[]): boolean {
   let at: unknown = raw;
   for (const p of path) {
-    if (typeof at !== 'object' || at === null || !(p in at)) return false;
+    if (typeof at !== 'object' || at === null) return false;
     at = (at as Record<PropertyKey, unknown>)[p];
   }
-  return true;
+  return at !== undefined;
 }
 
 /** What a plan holds of an input: all of it, except the signature itself and the claim of who asked. */

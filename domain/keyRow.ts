@@ -37,6 +37,9 @@ export interface RecoveryWindow {
   disabledIn: string[];
   /** Revocations that may still have an attempt to disable under way; a recovery waits until there is none. */
   disabling: ProcedureRef[];
+  /** Later revocations that joined; they are told how the window ends. */
+  joiners?: ProcedureRef[];
+  incident?: string;
   outcome?: WindowOutcome;
 }
 
@@ -70,6 +73,7 @@ export interface Opening {
   deadline: string;
   snapshot: Record<string, RegionSnapshot>;
   disabledIn: string[];
+  incident?: string;
 }
 
 /** Opens the window, or joins the one that is open and applies the stricter mode (rule 6). Idempotent for one procedure. */
@@ -83,7 +87,7 @@ export function openWindow(row: KeyRow | undefined, o: Opening): Opened {
   const preempted = base.recovery === undefined ? {} : { preempted: { workflowId: base.recovery.workflowId, firstRunId: base.recovery.firstRunId } };
   const { recovery: _ended, ...rest } = base;
   if (open !== undefined) {
-    const window: RecoveryWindow = { ...seen(open, o), mode: open.mode === 'disable' || o.mode === 'disable' ? 'disable' : 'quarantine', disabling: [...open.disabling, o.procedure] };
+    const window: RecoveryWindow = { ...seen(open, o), mode: open.mode === 'disable' || o.mode === 'disable' ? 'disable' : 'quarantine', disabling: [...open.disabling, o.procedure], joiners: [...(open.joiners ?? []), o.procedure] };
     return { row: { ...rest, epoch: base.epoch + 1, window }, joined: open.procedure, ...preempted };
   }
   const { keyId: _k, purpose: _p, ...window } = o;

@@ -36,6 +36,12 @@ export interface Plan {
   revocation?: string;
 }
 
+/** What an audit row says of a plan: why, and for which incident. */
+export function matter(plan: Pick<Plan, 'input'>): { reason: string; incident?: string } {
+  const { reason, incident } = plan.input;
+  return { reason: String(reason), ...(incident === undefined ? {} : { incident: String(incident) }) };
+}
+
 /** Which signatures the plan as a whole needs. A revocation that only disables needs one. */
 export function quorumOf(plan: Pick<Plan, 'operation' | 'input'>): QuorumName {
   if (plan.operation === 'recoverKey') return 'recoverKey';

@@ -57,10 +57,12 @@ export function checklist(title: string, s: ProcedureStatus): string {
   const p = s.pendingApproval;
   if (p !== undefined) {
     lines.push('', `### Waiting for ${p.missing} ${p.missing === 1 ? 'person' : 'people'} to sign (${p.eligible.join(' or ')})`, '');
+    lines.push('```', `keywarden approve ${p.plan.workflowId} --as NAME`, '```', '');
     for (const w of p.words) lines.push(`> ${w}  `);
+    lines.push('');
     for (const d of p.decided) lines.push(`- ${d.person} (${d.role}): ${d.decision} at ${d.at}`);
     if (p.refused > 0) lines.push(`- ${p.refused} proof(s) refused; the last: ${p.lastRefusal ?? ''}`);
-    lines.push('', '```', `keywarden approve ${p.plan.workflowId} --as NAME`, '```');
+    lines.push('', '\u00a0', '');
   }
   return lines.join('\n').slice(0, 18_000);
 }

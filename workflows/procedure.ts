@@ -157,9 +157,9 @@ export class Procedure<Step extends string> {
     return found;
   }
 
-  /** Waits until there is something to judge, or `until` holds. */
-  async decisionOr(until: () => boolean): Promise<void> {
-    await condition(() => this.decisions.waiting || until());
+  /** Waits until there is something to judge. */
+  async decision(): Promise<void> {
+    await condition(() => this.decisions.waiting);
   }
 
   private show(): void {

@@ -79,7 +79,7 @@ class Recovery {
       this.p.pending(considered);
       this.p.phase('waiting for signatures');
       this.tellApprovers(considered);
-      await this.p.decisionOr(() => this.mayContinueAsNew());
+      await this.decisionOrEnd(considered.deadline!);
       if (this.mayContinueAsNew()) await continueAsNew<typeof recoverKey>(this.input, { procedure: this.p.carry() });
       considered = await this.p.untilDone('sign', () => this.p.decisions.consider((decisions, malformed) => this.consider(decisions, malformed)));
       this.tellRefusals();
@@ -87,6 +87,13 @@ class Recovery {
     }
     this.p.pending(undefined);
     return considered;
+  }
+
+  /** Until somebody has decided, or the window has ended: then the next look refuses. */
+  private async decisionOrEnd(deadline: string): Promise<void> {
+    this.p.deadline(deadline);
+    const left = Math.max(1_000, Date.parse(deadline) - Date.now() + 1_000);
+    await condition(() => this.p.decisions.waiting || this.mayContinueAsNew(), left, { summary: 'the recovery window ends' });
   }
 
   private async recover({ digest, plan, quorum, decided }: Considered): Promise<RecoverResult> {

@@ -96,7 +96,7 @@ class Revocation {
 
   /** Disables with the start's proof; without one, waits until an EmergencyKeyAdmin has signed (a key that is down already is adopted). */
   private async disable(): Promise<RevokeResult | undefined> {
-    const act = () => emergency.disableKey.executeWithOptions({ summary: `disable ${this.input.key} in every Region` }, [{ input: this.input, ...(this.proof === undefined ? {} : { proof: this.proof }) }]);
+    const act = () => emergency.disableKey.executeWithOptions({ summary: this.proof === undefined ? `is ${this.input.key} disabled already? if not, it needs a signature` : `disable ${this.input.key} in every Region` }, [{ input: this.input, ...(this.proof === undefined ? {} : { proof: this.proof }) }]);
     const say = (d: Disabling) => (d.outcome === 'needs-approval' ? 'waits for an EmergencyKeyAdmin' : d.regions.map((r) => `${r.region} ${r.state}`).join(', '));
     try {
       this.disabling = await this.p.persist('disable', act, say);
@@ -121,7 +121,7 @@ class Revocation {
         return undefined;
       }
       await this.pace();
-      await this.p.decisionOr(() => false);
+      await this.p.decision();
     }
   }
 
@@ -272,7 +272,8 @@ class Revocation {
     return this.finish(outcome, state);
   }
 
-  private async finish(outcome: WindowOutcome, { deadline, revokedAt }: WindowState, joined?: string): Promise<RevokeResult> {
+  private async finish(outcome: WindowOutcome, { deadline, revokedAt, joiners }: WindowState, joined?: string): Promise<RevokeResult> {
+    if (joined === undefined) for (const joiner of joiners) await tell(joiner.workflowId);
     const started = workflowInfo().startTime.getTime();
     this.p.outcome(outcome);
     return this.end({

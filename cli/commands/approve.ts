@@ -45,6 +45,6 @@ async function decide(ctx: Context, workflowId: string, decision: 'approve' | 'r
   }
   if (!answer.accepted) throw new KeywardenError((answer.code ?? 'KW-APPROVAL-FORM') as never, answer.reason ?? 'refused', { notDone: 'the signature was not counted', next: `look at keywarden status ${workflowId}` });
   const missing = answer.missing ?? 0;
-  ctx.out.result({ workflowId, ...answer }, `Accepted: ${ctx.person()} ${decision === 'approve' ? 'approved' : 'rejected'}.`, missing > 0 ? `${missing} more must sign: keywarden approve ${workflowId} --as NAME` : `Next: keywarden status ${workflowId}`);
+  ctx.out.result({ workflowId, ...answer }, `Accepted: ${ctx.person()} ${decision === 'approve' ? 'approved' : 'rejected'}.`, decision === 'reject' ? `The procedure goes no further: keywarden status ${workflowId}` : missing > 0 ? `${missing} more must sign: keywarden approve ${workflowId} --as NAME` : `Next: keywarden status ${workflowId}`);
   return EXIT.done;
 }

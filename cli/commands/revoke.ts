@@ -3,6 +3,7 @@ import { KeywardenError } from '../../domain/errors';
 import { moment } from '../../domain/duration';
 import { parseInput, revokeInput, type RevokeInput } from '../../domain/inputs';
 import { WORKFLOW_QUEUE, workflowIdFor } from '../../domain/names';
+import { widens } from '../../domain/plan';
 import type { ProcedureStatus } from '../../domain/status';
 import type { Context } from '../context';
 import { EXIT } from '../output';
@@ -49,7 +50,7 @@ export const register: Register = (program, run) => {
 async function revoke(ctx: Context, key: string | undefined, o: RevokeOptions): Promise<number> {
   const input = await inputOf(ctx, key, o);
   if (o.direct === true) return (await import('./revokeDirect')).revokeDirect(ctx, input, o);
-  const directRecord = o.resume === true ? await (await import('./revokeDirect')).recordFor(ctx, input) : undefined;
+  const direct = o.resume === true ? await (await import('./revokeDirect')).recordFor(ctx, input) : undefined;
   const workflowId = workflowIdFor('revokeKey', input.key, new Date());
   const { planForStart, roleFor, showAndSign } = await import('../signing');
   if (o.dryRun === true) {
@@ -66,7 +67,8 @@ async function revoke(ctx: Context, key: string | undefined, o: RevokeOptions): 
     proof = await showAndSign(ctx, plan, { decision: 'approve', role: await roleFor(ctx, plan, o.role), yes: o.yes });
   }
   const client = await connecting;
-  const handle = await start(ctx, 'revokeKey', workflowId, { ...input, ...(proof === undefined ? {} : { proof }), ...(directRecord === undefined ? {} : { directRecord }), ...(ctx.options.as === undefined ? {} : { requestedBy: ctx.options.as }) });
+  const handle = await start(ctx, 'revokeKey', workflowId, { ...input, ...(proof === undefined ? {} : { proof }), ...(direct === undefined ? {} : { directRecord: direct.token }), ...(ctx.options.as === undefined ? {} : { requestedBy: ctx.options.as }) });
+  direct?.handedOver();
   const status = await watchItFall(ctx, handle, client);
   if (status.pendingApproval !== undefined && status.deadline === undefined) return waitsForSignature(ctx, handle, status);
   if (o.wait === true) {
@@ -124,7 +126,7 @@ function waitsForSignature(ctx: Context, handle: WorkflowHandle, status: Procedu
 
 function ended(ctx: Context, handle: WorkflowHandle, status: ProcedureStatus, input: RevokeInput): number {
   const until = status.deadline ?? '';
-  const waiting = status.pendingApproval !== undefined;
+  const waiting = widens(input);
   ctx.out.result(
     { workflowId: handle.workflowId, ...status },
     '',

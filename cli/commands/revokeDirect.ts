@@ -49,17 +49,18 @@ export async function revokeDirect(ctx: Context, input: RevokeInput, o: { dryRun
 }
 
 /** The oldest record of a key that was not handed over yet: the window counts from it. */
-export async function recordFor(ctx: Context, input: RevokeInput): Promise<string> {
+export async function recordFor(ctx: Context, input: RevokeInput): Promise<{ token: string; handedOver(): void }> {
   const [config, kms, { resolveTarget }] = await Promise.all([ctx.config(), ctx.kms('operator'), import('../../activities/targets')]);
   const { keyId } = await resolveTarget(config, kms, input.key);
   const dir = dirOf(ctx);
   const names = existsSync(dir) ? readdirSync(dir).filter((n) => n.startsWith(`${keyId}-`) && n.endsWith('.jws')).sort() : [];
   const [oldest] = names;
   if (oldest === undefined) throw new KeywardenError('KW-USAGE', `there is no record of a direct revocation of ${input.key} in ${dir}`, { path: '--resume', key: keyId, notDone: 'nothing was started', next: 'run it on the machine that ran --direct, or leave --resume out: a key that is disabled already is adopted' });
-  const token = readFileSync(join(dir, oldest), 'utf8').trim();
-  // handed over: the workflow's input holds it from now on
-  for (const n of names) renameSync(join(dir, n), join(dir, n.replace(/\.jws$/, '.resumed')));
-  return token;
+  return {
+    token: readFileSync(join(dir, oldest), 'utf8').trim(),
+    // once the procedure is started, its input holds the record
+    handedOver: () => names.forEach((n) => renameSync(join(dir, n), join(dir, n.replace(/\.jws$/, '.resumed')))),
+  };
 }
 
 function save(dir: string, record: DirectRecord, token: string): string {

@@ -23,9 +23,9 @@ export const register: Register = (program, run) => {
 
 async function listOpen(ctx: Context): Promise<number> {
   const client = await ctx.temporal();
-  const open: { workflowId: string; type: string; status?: ProcedureStatus | undefined }[] = [];
+  const open: { workflowId: string; type: string; key: string; status?: ProcedureStatus | undefined }[] = [];
   for await (const w of client.workflow.list({ query: `ExecutionStatus="Running" AND WorkflowType IN (${TYPES.map((t) => `"${t}"`).join(',')})` })) {
-    open.push({ workflowId: w.workflowId, type: w.type, status: await statusOf(client.workflow.getHandle(w.workflowId, w.runId), client) });
+    open.push({ workflowId: w.workflowId, type: w.type, key: keyOf(w), status: await statusOf(client.workflow.getHandle(w.workflowId, w.runId), client) });
   }
   if (ctx.out.json) {
     for (const o of open) ctx.out.result(o);
@@ -40,15 +40,21 @@ async function listOpen(ctx: Context): Promise<number> {
     }
     ctx.out.line(`  ${o.status.phase}${o.status.deadline === undefined ? '' : `; window ends ${moment(o.status.deadline, Date.now())}`}`);
     for (const m of o.status.missing ?? []) ctx.out.line(`  ${ctx.out.yellow('!')} ${m}`);
-    for (const l of whoIsMissing(o.workflowId, o.status)) ctx.out.line(`  ${l}`);
+    for (const l of whoIsMissing(o.workflowId, o.key, o.status)) ctx.out.line(`  ${l}`);
   }
   return EXIT.done;
 }
 
-function whoIsMissing(workflowId: string, s: ProcedureStatus): string[] {
+/** The purpose of the key, as the procedure itself has made it searchable. */
+function keyOf(w: { searchAttributes?: Record<string, unknown> }): string {
+  const value = w.searchAttributes?.['KeywardenKey'];
+  return String((Array.isArray(value) ? value[0] : value) ?? 'KEY');
+}
+
+function whoIsMissing(workflowId: string, key: string, s: ProcedureStatus): string[] {
   const p = s.pendingApproval;
   if (p !== undefined) return [`waits for ${p.missing} more to sign (${p.eligible.join(' or ')})${p.decided.length === 0 ? '' : `; signed: ${p.decided.map((d) => d.person).join(', ')}`}`, `type: keywarden approve ${workflowId} --as NAME`];
-  if (s.phase === 'window open') return [`to undo: keywarden recover ${String(workflowId.split('-').slice(1, -1).join('-'))} --reason "…" --as NAME`];
+  if (s.phase === 'window open') return [`to undo: keywarden recover ${key} --reason "…" --as NAME`];
   return [];
 }
 
@@ -63,10 +69,10 @@ async function one(ctx: Context, workflowId: string): Promise<number> {
   ctx.out.result(
     { workflowId, type: description.type, execution: description.status.name, ...s },
     ctx.out.bold(workflowId),
-    `  ${s.phase}${s.outcome === undefined ? '' : ` (${s.outcome})`}${s.deadline === undefined ? '' : `; window ends ${moment(s.deadline, Date.now())}`}`,
+    `  ${s.phase}${s.outcome === undefined || s.outcome === s.phase ? '' : ` (${s.outcome})`}${s.deadline === undefined ? '' : `; window ends ${moment(s.deadline, Date.now())}`}`,
     ...s.steps.map((x) => `  [${MARK[x.state]}] ${x.title}${x.detail === undefined ? '' : `: ${x.detail}`}`),
     ...(s.pendingApproval === undefined ? [] : ['', ...s.pendingApproval.words.map((w) => `  | ${w}`)]),
-    ...whoIsMissing(workflowId, s).map((l) => `  ${l}`),
+    ...whoIsMissing(workflowId, keyOf(description), s).map((l) => `  ${l}`),
     ...(s.pendingApproval !== undefined && s.pendingApproval.refused > 0 ? [`  ${s.pendingApproval.refused} proof(s) refused; the last: ${s.pendingApproval.lastRefusal ?? ''}`] : []),
   );
   return EXIT.done;
@@ -84,10 +90,11 @@ async function keyStatus(ctx: Context, key: string): Promise<number> {
   const [row, wrapped] = await Promise.all([store.readKey(target.keyId), store.countWrapped(target.keyId)]);
   const regions = Object.fromEntries([...[...target.seen].map(([r, m]) => [r, m.KeyState]), ...target.absent.map((r) => [r, 'absent']), ...target.silent.map((s) => [s.region, 'no answer'])]);
   const window = row?.window;
+  const quarantined = window !== undefined && window.outcome === undefined && window.mode === 'quarantine';
   ctx.out.result(
     { keyId: target.keyId, purpose: target.purpose, regions, window: window === undefined ? undefined : { deadline: window.deadline, mode: window.mode, outcome: window.outcome, procedure: window.procedure.workflowId }, wrapped },
     ctx.out.bold(`${target.purpose}  ${target.keyId}`),
-    ...Object.entries(regions).map(([r, s]) => `  ${r.padEnd(16)} ${s === 'Enabled' ? ctx.out.green('Enabled') : ctx.out.red(String(s))}`),
+    ...Object.entries(regions).map(([r, s]) => `  ${r.padEnd(16)} ${s !== 'Enabled' ? ctx.out.red(String(s)) : quarantined ? ctx.out.yellow('Enabled, quarantined: only re-wrap may read') : ctx.out.green('Enabled')}`),
     ...(window === undefined ? [] : [`  window: ${window.outcome ?? `open until ${moment(window.deadline, Date.now())}`} (${window.procedure.workflowId})`]),
     `  depends on it: ${wrapped.subjectKeys} subject keys, ${wrapped.columnKeyValues} CEK values`,
   );

