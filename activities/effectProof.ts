@@ -9,7 +9,7 @@ import { disableAll, disabledRow, verifyForDisabling } from './disabling';
 import { entry, execution, here, now } from './execution';
 import { errorName } from './kms';
 import { ACT_TIMEOUT_MS } from './recoveryWindow';
-import { resolveTarget } from './targets';
+import { isDown, resolveTarget } from './targets';
 
 /** A key that somebody enables again and again is said, not held for ever in silence. */
 const LONGEST_HOLD_MS = 15 * 60_000;
@@ -66,7 +66,7 @@ async function untilRefused(deps: Deps, keyId: string, region: string, canary: s
       const name = errorName(error instanceof KeywardenError ? error.cause : error);
       if (name === 'DisabledException' || name === 'KMSInvalidStateException' || name === 'NotFoundException') return { region, refused: true, afterMs: Math.max(0, now(deps) - since), error: name };
       // a key that was quarantined before denies the canary to this duty: that it is down as well is all there is to see
-      if (name === 'AccessDeniedException' && GONE.has((await kms.describe(keyId))?.KeyState ?? 'absent')) return { region, refused: true, afterMs: Math.max(0, now(deps) - since), error: name };
+      if (name === 'AccessDeniedException' && isDown((await kms.describe(keyId))?.KeyState)) return { region, refused: true, afterMs: Math.max(0, now(deps) - since), error: name };
       throw error;
     }
     heartbeat();

@@ -3,7 +3,7 @@
  * an embedded store that can fail on command, and a worker with all duties.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
@@ -40,6 +40,8 @@ export interface WorldOptions {
   config?: Partial<Config>;
   /** Start without a worker. */
   noWorker?: boolean;
+  /** More arguments for the dev server. */
+  temporalArguments?: string[];
 }
 
 export class World {
@@ -86,16 +88,22 @@ export class World {
       this.client = this.env.client;
       this.native = this.env.nativeConnection;
     } else {
-      await this.startTemporal();
+      await this.startTemporal(o.temporalArguments);
     }
     if (o.noWorker !== true) await this.startWorker();
     return this;
   }
 
   /** Starts the dev server on the world's folder; a second time on the same ports, with everything it knew. */
-  async startTemporal(): Promise<void> {
+  async startTemporal(more: readonly string[] = []): Promise<void> {
     const before = this.temporal;
-    this.temporal = await startTemporalServer({ cli: process.env['KEYWARDEN_TEMPORAL_CLI'] ?? (await findTemporalCli(() => undefined)).path, dataDir: this.dataDir, log: () => undefined, ...(before === undefined ? {} : { port: Number(before.address.split(':')[1]) }) });
+    let cli = process.env['KEYWARDEN_TEMPORAL_CLI'] ?? (await findTemporalCli(() => undefined)).path;
+    if (more.length > 0) {
+      const wrapper = join(this.dataDir, 'temporal');
+      writeFileSync(wrapper, `#!/bin/sh\nexec '${cli}' "$@" ${more.map((m) => `'${m}'`).join(' ')}\n`, { mode: 0o700 });
+      cli = wrapper;
+    }
+    this.temporal = await startTemporalServer({ cli, dataDir: this.dataDir, log: () => undefined, ...(before === undefined ? {} : { port: Number(before.address.split(':')[1]) }) });
     process.env['TEMPORAL_ADDRESS'] = this.temporal.address;
     if (before !== undefined) return; // the old connections find it again
     this.client = new Client({ connection: await Connection.connect({ address: this.temporal.address }) });

@@ -300,6 +300,9 @@ describe('quarantine', () => {
     const second = await world.revoke({ ...input, reason: 'somebody reads with the re-wrap role' });
     await world.stepsDone(second.workflowId, 'open-window');
     expect(await world.states(keyId)).toEqual(DISABLED);
+    // the quarantine policy denies the canary to the emergency duty: that must not keep a disable pending for ever
+    await world.stepsDone(second.workflowId, 'prove-effect');
+    await world.until('nothing is pending to be disabled', async () => (await world.store.real.readKey(keyId))?.window?.disabling.length === 0);
     await world.until('the first asks again', async () => (await world.status(open.workflowId)).pendingApproval?.missing === 2);
     expect((await world.store.real.readKey(keyId))?.window).toMatchObject({ mode: 'disable' });
     await pass(world, days(7) + 60_000);
