@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { WorkflowHandle } from '@temporalio/client';
 import { sideBySide, type MadeKey } from './keys';
@@ -61,11 +60,6 @@ async function openWindows(stack: BenchStack, count: number, note: (text: string
   for (const { handle } of open.slice(-AT_ONCE)) await stack.atRest(handle);
   note(`${count} windows open in ${seconds(from)}`);
   return open;
-}
-
-/** Resident memory of a process in megabytes: heaps of all its threads, the native engine, buffers, code. */
-export function residentMegabytes(pid: number): number {
-  return Number(execFileSync('ps', ['-o', 'rss=', '-p', String(pid)], { encoding: 'utf8' })) / 1_024;
 }
 
 const seconds = (since: number): string => `${((Date.now() - since) / 1_000).toFixed(1)} s`;

@@ -14,6 +14,11 @@ export async function benchFloor(): Promise<number> {
   return empty.moment();
 }
 
+/** What the worker's process holds when nothing that could go is left in it. */
+export async function benchMemory(): Promise<number> {
+  return empty.residentMegabytes();
+}
+
 export const enough = defineSignal('enough');
 
 /** Keeps the worker busy: loops of activities on the very queue that revokes, and a workflow task after each. */

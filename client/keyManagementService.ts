@@ -35,7 +35,7 @@ export class KeyManagementService {
    * @throws KW-INPUT with the path of the field, before anything is started
    */
   async emergencyRevokeKey(input: RevokeInput & { workflowId?: string }): Promise<StartedProcedure> {
-    const { workflowId, ...rest } = input;
+    const { workflowId, ...rest } = input ?? {}; // from JavaScript, anything may come
     return this.start('revokeKey', parseInput(revokeInput, rest), workflowId);
   }
 
@@ -44,7 +44,7 @@ export class KeyManagementService {
    * @throws KW-INPUT with the path of the field, before anything is started
    */
   async recoverKey(input: RecoverInput & { workflowId?: string }): Promise<StartedProcedure> {
-    const { workflowId, ...rest } = input;
+    const { workflowId, ...rest } = input ?? {};
     return this.start('recoverKey', parseInput(recoverInput, rest), workflowId);
   }
 

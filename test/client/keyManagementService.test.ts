@@ -1,44 +1,63 @@
-import { KeyManagementService } from '../../client';
 import { SNSClient } from '@aws-sdk/client-sns';
+import { KeyManagementService } from '../../client';
+import type { RevokeInput } from '../../domain/inputs';
+import { setSnsFaults } from '../../local/sns';
 import { codeOf } from '../harness/toThrowWithCode';
 import { createWorld, type World } from '../harness/world';
+import { decide, DISABLED, ENABLED } from '../procedures/people';
 
-describe('the library', () => {
+describe('the library on a running Keywarden', () => {
   let world: World;
-  let keys: KeyManagementService;
+  let service: KeyManagementService;
   beforeAll(async () => {
     world = await createWorld();
     await world.initialize('user-data');
-    const sns = new SNSClient({ region: 'us-east-1', endpoint: world.snsUrl, credentials: { accessKeyId: 'x', secretAccessKey: 'x' } });
-    keys = new KeyManagementService({ temporal: world.client, sns, config: world.config });
+    service = new KeyManagementService({ temporal: world.client, sns: new SNSClient({ region: 'us-east-1', endpoint: world.snsUrl, credentials: { accessKeyId: 'AKIALOCALSNS', secretAccessKey: 'local' } }), config: world.config });
   });
   afterAll(() => world.stop());
 
-  it('refuses bad input with the path of the field before anything is started', async () => {
-    const hostile = { key: 'user-data', reason: '' };
-    expect(await codeOf(keys.emergencyRevokeKey(hostile))).toBe('KW-INPUT');
-    expect(await codeOf(keys.recoverKey({ key: 'user-data', reason: 'x', surprise: 1 } as never))).toBe('KW-INPUT');
-    await expect(keys.emergencyRevokeKey({ key: 'user-data', reason: 'x', surprise: 1 } as never)).rejects.toMatchObject({ path: 'input.surprise' });
-  });
-
-  it('revokes with a proof and recovers with two signatures', async () => {
-    const input = { key: 'user-data', reason: 'the application saw a leak' };
-    const workflowId = world.id('revokeKey');
+  it('revokes at once with a proof, recovers when two have signed, and both results arrive', async () => {
+    const input: RevokeInput = { key: 'user-data', reason: 'from the application' };
+    const workflowId = 'revokeKey-from-the-library';
     const proof = await world.sign('alice', 'EmergencyKeyAdmin', await world.plan('revokeKey', input, { workflowId }));
-    const revocation = await keys.emergencyRevokeKey({ ...input, workflowId, proof });
-    await world.stepsDone(workflowId, 'disable', 'open-window', 'prove-effect');
-    expect(Object.values(await world.states(await world.keyId('user-data')))).toEqual(['Disabled', 'Disabled']);
-    const recovery = await keys.recoverKey(input);
-    await world.until('it waits', async () => (await recovery.status()).pendingApproval !== undefined);
-    for (const name of ['bob', 'carol']) await world.client.workflow.getHandle(recovery.workflowId).signal('approve', { proof: await world.token(recovery.workflowId, 'recoverKey', input, name, 'KeyRecoveryAdmin') });
-    expect(await recovery.result()).toMatchObject({ outcome: 'recovered', signedBy: ['bob', 'carol'] });
+    const revocation = await service.emergencyRevokeKey({ ...input, workflowId, proof });
+    expect(revocation.workflowId).toBe(workflowId);
+    await world.stepsDone(workflowId, 'open-window', 'prove-effect');
+    expect((await revocation.status()).phase).toBe('window open');
+    expect(await world.states(await world.keyId('user-data'))).toEqual(DISABLED);
+
+    const back = { key: 'user-data', reason: 'from the application' };
+    const recovery = await service.recoverKey(back);
+    await world.until('it waits', async () => (await recovery.status()).pendingApproval?.missing === 2);
+    await decide(world, recovery.workflowId, 'recoverKey', back, 'bob', 'KeyRecoveryAdmin');
+    await decide(world, recovery.workflowId, 'recoverKey', back, 'carol', 'KeyRecoveryAdmin');
+    expect(await recovery.result()).toMatchObject({ outcome: 'recovered' });
     expect(await revocation.result()).toMatchObject({ outcome: 'recovered' });
+    expect(await world.states(await world.keyId('user-data'))).toEqual(ENABLED);
   });
 
-  it('tells security; a repeat carries the same event id', async () => {
-    const alert = { key: 'user-data', detail: 'a door was left open', eventId: 'door-1' };
-    const [first, second] = [await keys.alertSecurityTeam(alert), await keys.alertSecurityTeam(alert)];
-    expect(first.eventId).toBe(second.eventId);
-    await world.until('both arrived', async () => (await world.received()).filter((m) => m.eventId === first.eventId).length === 2);
+  it('starts nothing twice under one workflow id while it is open', async () => {
+    const workflowId = 'revokeKey-once';
+    await service.emergencyRevokeKey({ key: 'user-data', reason: 'x', workflowId });
+    await expect(service.emergencyRevokeKey({ key: 'user-data', reason: 'x', workflowId })).rejects.toThrow();
+    await world.client.workflow.getHandle(workflowId).terminate();
+  });
+
+  it('tells security, a repeat under the same event id', async () => {
+    const first = await service.alertSecurityTeam({ key: 'user-data', detail: 'Many decrypts from one host.', eventId: 'seen-1' });
+    const again = await service.alertSecurityTeam({ key: 'user-data', detail: 'Many decrypts from one host.', eventId: 'seen-1' });
+    expect(again.eventId).toBe(first.eventId);
+    const told = await world.until('both arrived', async () => {
+      const found = (await world.received()).filter((m) => m.eventId === first.eventId);
+      return found.length === 2 && found;
+    });
+    expect(told[0]!.text).toContain('Many decrypts from one host.');
+  });
+
+  it('says KW-SNS when SNS does not take the message, KW-INPUT without a topic', async () => {
+    await setSnsFaults(world.snsUrl, { mode: 'error', status: 503 });
+    expect(await codeOf(service.alertSecurityTeam({ key: 'user-data' }))).toBe('KW-SNS');
+    await setSnsFaults(world.snsUrl, { mode: 'none' });
+    expect(await codeOf(new KeyManagementService({ temporal: world.client }).alertSecurityTeam({ key: 'user-data' }))).toBe('KW-INPUT');
   });
 });

@@ -189,16 +189,19 @@ class Killable {
   }
 
   private async spawn(orders: string): Promise<void> {
-    const child = spawn(process.execPath, [this.entry, orders], { stdio: ['ignore', 'pipe', process.env['KEYWARDEN_TEST_LOG'] === undefined ? 'ignore' : 'inherit'] });
+    const child = spawn(process.execPath, [this.entry, orders], { env: { ...process.env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    let said = '';
+    child.stderr!.on('data', (d: Buffer) => (said = (said + d.toString()).slice(-2_000)));
     this.child = child;
     child.on('exit', (_code, signal) => {
       if (this.child !== child) return; // stopped by the test
-      if (signal === 'SIGKILL') this.kills++;
-      void this.spawn(orders);
+      if (signal !== 'SIGKILL') return; // failed by itself: nobody goes on, and the test says so
+      this.kills++;
+      void this.spawn(orders).catch(() => undefined);
     });
-    await new Promise<void>((ready) => {
+    await new Promise<void>((ready, failed) => {
       child.stdout!.once('data', () => ready());
-      child.once('exit', () => ready());
+      child.once('exit', (code) => failed(new Error(`the worker ended with ${String(code)}: ${said}`)));
     });
   }
 

@@ -32,6 +32,8 @@ import { FaultyStore } from '../stores/faultyStore';
 export const ACCOUNT = '000000000000';
 export const REGIONS = ['us-east-1', 'us-west-2'] as const;
 const DAY = 86_400_000;
+/** The workflows as they were when this test file began, like the activities: another run may build them anew meanwhile. */
+const BUNDLE = readFileSync(join(__dirname, '../../dist/workflow-bundle.js'));
 
 export interface WorldOptions {
   /** The time-skipping server: seven days pass in a second. One workflow tree a world. */
@@ -69,12 +71,13 @@ export class World {
 
   async start(o: WorldOptions): Promise<this> {
     quiet();
+    writeFileSync(join(this.dataDir, 'workflow-bundle.js'), BUNDLE);
     this.kms = await startLocalKms({ dataDir: join(this.dataDir, 'kms'), account: ACCOUNT, regions: [...REGIONS], quotas: 'off', eventsFile: true });
     const sns = await this.startSns();
     const stack = { kms: this.kms.url, account: ACCOUNT, regions: [...REGIONS], topicArns: sns.topicArns };
     await prepareDemo(this.dataDir, stack, o.config);
     const files = demoFiles(this.dataDir);
-    Object.assign(process.env, { AWS_ENDPOINT_URL_KMS: this.kms.url, AWS_ENDPOINT_URL_SNS: this.snsUrl, KEYWARDEN_DEV_CREDENTIALS: files.credentials, KEYWARDEN_CONFIG: files.config, KEYWARDEN_IDENTITIES: files.identities, KEYWARDEN_WORKFLOW_BUNDLE: join(__dirname, '../../dist/workflow-bundle.js'), AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true' });
+    Object.assign(process.env, { AWS_ENDPOINT_URL_KMS: this.kms.url, AWS_ENDPOINT_URL_SNS: this.snsUrl, KEYWARDEN_DEV_CREDENTIALS: files.credentials, KEYWARDEN_CONFIG: files.config, KEYWARDEN_IDENTITIES: files.identities, KEYWARDEN_WORKFLOW_BUNDLE: join(this.dataDir, 'workflow-bundle.js'), AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true' });
     this.config = parseConfig(JSON.parse(readFileSync(files.config, 'utf8')), { kmsEndpoint: this.kms.url });
     const database = `file:${join(this.dataDir, 'keywarden.db')}`;
     process.env['KEYWARDEN_DATABASE_URL'] = database;

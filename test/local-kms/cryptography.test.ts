@@ -10,7 +10,7 @@ import { errorOf, startFixture, type Fixture } from './fixture';
 let fixture: Fixture;
 let kms: KMSClient;
 beforeAll(async () => {
-  fixture = await startFixture();
+  fixture = await startFixture({ propagationMs: 60_000 });
   kms = fixture.client();
 });
 afterAll(() => fixture.stop());
@@ -102,7 +102,7 @@ describe('rotation on demand', () => {
     expect(await kms.send(new RotateKeyOnDemandCommand({ KeyId }))).toMatchObject({ KeyId });
     expect((await kms.send(new GetKeyRotationStatusCommand({ KeyId }))).OnDemandRotationStartDate).toBeInstanceOf(Date);
     expect((await kms.send(new DescribeKeyCommand({ KeyId }))).KeyMetadata!.CurrentKeyMaterialId).toBe(first);
-    await fixture.kms.admin.advanceClock(1000);
+    await fixture.kms.admin.advanceClock(61_000);
     const second = (await kms.send(new DescribeKeyCommand({ KeyId }))).KeyMetadata!.CurrentKeyMaterialId;
     expect(second).not.toBe(first);
     expect(await kms.send(new GetKeyRotationStatusCommand({ KeyId }))).not.toHaveProperty('OnDemandRotationStartDate');

@@ -66,7 +66,10 @@ it('loses nothing that was answered when it is killed in the middle of writes, a
         }
       }
     });
-    await new Promise((resolve) => setTimeout(resolve, 150 + 60 * round));
+    // enough answered, however slow the machine, then some moment in the middle of the next ones
+    const before = answered.length;
+    while (answered.length < before + 6) await new Promise((resolve) => setTimeout(resolve, 5));
+    await new Promise((resolve) => setTimeout(resolve, 37 * round));
     const killed = kill(server);
     await killed;
     dead = true;

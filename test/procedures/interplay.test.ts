@@ -94,7 +94,7 @@ describe('races of people', () => {
     await world.stepsDone(second.workflowId, 'disable', 'open-window');
     await world.kms.admin.clearFaults();
     expect(await codeOf(resultOf(world, recovery.workflowId))).not.toBe('nothing was thrown');
-    await world.stepsDone(second.workflowId, 'hold');
+    await world.until('held for as long as an act may last', async () => (await world.status(second.workflowId)).steps.find((s) => s.name === 'hold')?.state === 'done', 60_000);
     expect(await world.states(keyId)).toEqual(DISABLED);
     expect(await audited(world, { workflowId: recovery.workflowId, action: 'EnableKey', phase: 'done' })).toEqual([]);
     expect(await kinds(world)).toContain('recovery-preempted');
