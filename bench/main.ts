@@ -15,8 +15,12 @@ async function main(args: readonly string[]): Promise<number> {
   const wanted = BENCHMARKS.filter((b) => names.length === 0 || b.figures.some((f) => names.includes(f)));
   const session = new Session({ full: args.includes('--full') });
   const figures: Figure[] = [];
-  const stop = (): void => void session.stop().finally(() => process.exit(1));
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, stop);
+  let stopping = false;
+  const stop = (): void => {
+    if (!stopping) void session.stop().finally(() => process.exit(1));
+    stopping = true; // a second signal must not cut the cleaning up short
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
   try {
     for (const benchmark of wanted) {
       session.note(`${benchmark.figures.join(', ')}: ${benchmark.measures}`);

@@ -15,7 +15,8 @@ export async function statusOf(handle: Pick<WorkflowHandle, 'query'>, client: Cl
   try {
     return await client.withDeadline(Date.now() + timeoutMs, () => handle.query<ProcedureStatus>('status'));
   } catch (error) {
-    if (/deadline|DEADLINE|no poller|unavailable/i.test(String(error) + String((error as Error).cause))) return undefined;
+    // the server could not have it answered (no poller, out of time); an answer that is a refusal is another kind of error
+    if (error instanceof Error && error.name === 'ServiceError') return undefined;
     throw error;
   }
 }

@@ -175,7 +175,7 @@ class Killable {
   private readonly entry: string;
 
   constructor(private readonly dir: string) {
-    this.entry = join(root, 'dist/test', `worker-entry-${process.pid}.js`);
+    this.entry = join(root, 'dist/test', `killable-${process.pid}.js`);
     execFileSync(join(root, 'node_modules/.bin/esbuild'), [join(__dirname, 'fixture/worker-entry.ts'), '--bundle', '--platform=node', '--format=cjs', '--target=node20', '--external:@temporalio/*', '--external:libsql', '--log-level=error', `--outfile=${this.entry}`]);
   }
 

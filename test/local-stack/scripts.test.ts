@@ -53,7 +53,7 @@ describe('bin/keywarden', () => {
   });
 
   it('keeps class names, loads packages lazily, and hands on the exit code, from compiled code too', () => {
-    const text = `class Kept {} ; import('@libsql/client').then((m) => { console.log(new Kept().constructor.name, typeof m.createClient); process.exit(3); });`;
+    const text = `class Kept {} ; import('libsql').then((m) => { console.log(new Kept().constructor.name, typeof m.default); process.exit(3); });`;
     writeFileSync(mainFile(), text);
     for (const run of [1, 2]) expect([run, keywarden()]).toEqual([run, { status: 3, out: 'Kept function', err: '' }]);
   });
