@@ -8,5 +8,5 @@ module.exports = {
   transformIgnorePatterns: ['/node_modules/(?!(jose)/)'],
   testTimeout: 90_000,
   // written, not yet seen green from a clean checkout: `npm run test:pending` runs them, `npm test` says that it does not
-  testPathIgnorePatterns: process.env.KEYWARDEN_TEST_PENDING === '1' ? [] : ['/test/faults/', '/test/attacks/namespace', '/test/procedures/interplay'],
+  testPathIgnorePatterns: process.env.KEYWARDEN_TEST_PENDING === '1' ? [] : ['/test/faults/', '/test/attacks/namespace', '/test/procedures/interplay', '/test/cli/operators'],
 };
