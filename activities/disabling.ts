@@ -1,3 +1,5 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { activityInfo } from '@temporalio/activity';
 import type { Arrived, Disabling, RegionDisabling } from '../domain/activities';
 import { refused, type VerifiedApproval } from '../domain/approval';
 import type { AuditEntry } from '../domain/audit';
@@ -19,14 +21,30 @@ export const DAY_MS = 86_400_000;
 
 type Named = Pick<Target, 'keyId' | 'keyArn' | 'purpose'>;
 
+/** One Region's word is enough, and no Region may hold the disabling up longer. */
+const BEFORE_MS = 100;
+
+/** What KMS says of the key before it is disabled, as far as it says so at once. A second attempt may find its own doing, and calls that nothing. */
+export async function statesBefore(deps: Deps, keyId: string, regions: readonly string[]): Promise<Map<string, 'Enabled' | 'Disabled'>> {
+  const states = new Map<string, 'Enabled' | 'Disabled'>();
+  const again = activityInfo().attempt > 1;
+  const asked = regions.map(async (region) => {
+    const state = (await deps.kms.get(region)!.describe(keyId))?.KeyState;
+    if (state === 'Enabled' || (state === 'Disabled' && !again)) states.set(region, state);
+  });
+  await Promise.race([Promise.any(asked).catch(() => undefined), pause(BEFORE_MS)]);
+  return new Map(states); // an answer from now on may show our own doing
+}
+
 /** Regions' answers, all asked at once; none waits for another longer than a moment. */
-export async function disableAll(deps: Deps, keyId: string, regions: readonly string[]): Promise<RegionDisabling[]> {
+export async function disableAll(deps: Deps, keyId: string, regions: readonly string[], states: ReadonlyMap<string, 'Enabled' | 'Disabled'> = new Map()): Promise<RegionDisabling[]> {
   const done = new Map<string, RegionDisabling>();
   const absent = new Set<string>();
   const asked = regions.map(async (region) => {
     try {
       const { requestId } = await deps.kms.get(region)!.disable(keyId);
-      done.set(region, { region, state: 'disabled', at: new Date(now(deps)).toISOString(), ...(requestId === undefined ? {} : { requestId }) });
+      const before = states.get(region);
+      done.set(region, { region, state: 'disabled', at: new Date(now(deps)).toISOString(), ...(requestId === undefined ? {} : { requestId }), ...(before === undefined ? {} : { before }) });
     } catch (error) {
       const cause = error instanceof KeywardenError ? error.cause : error;
       if (errorName(cause) === 'NotFoundException') {
@@ -110,7 +128,7 @@ export function disabledRow(deps: Deps, at: Omit<Execution, 'firstRunId'>, input
     ...facts(input),
     ...(r.requestId === undefined ? {} : { requestId: r.requestId }),
     ...(approval === undefined ? {} : { approvers: [approval.person], planDigest: approval.planDigest }),
-    detail: { state: r.state },
+    detail: { state: r.state, ...(r.before === undefined ? {} : { before: r.before }) },
   });
 }
 

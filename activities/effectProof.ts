@@ -1,13 +1,16 @@
 import { heartbeat, sleep } from '@temporalio/activity';
 import type { EffectProof, EmergencyActivities } from '../domain/activities';
+import { digest, policyDigest } from '../domain/digest';
 import { KeywardenError } from '../domain/errors';
 import { parseInput, revokeInput } from '../domain/inputs';
 import { openWindowOf } from '../domain/keyRow';
 import { CANARY_CONTEXT } from '../domain/names';
+import { quarantinePolicy } from '../domain/policies';
 import type { Deps } from './deps';
 import { disableAll, disabledRow, verifyForDisabling } from './disabling';
 import { entry, execution, here, now } from './execution';
-import { errorName } from './kms';
+import { errorName, type RegionalKms } from './kms';
+import { rolesForPolicies } from './planning';
 import { ACT_TIMEOUT_MS } from './recoveryWindow';
 import { isDown, resolveTarget } from './targets';
 
@@ -66,10 +69,15 @@ async function untilRefused(deps: Deps, keyId: string, region: string, canary: s
       const name = errorName(error instanceof KeywardenError ? error.cause : error);
       if (name === 'DisabledException' || name === 'KMSInvalidStateException' || name === 'NotFoundException') return { region, refused: true, afterMs: Math.max(0, now(deps) - since), error: name };
       // a key that was quarantined before denies the canary to this duty: that it is down as well is all there is to see
-      if (name === 'AccessDeniedException' && isDown((await kms.describe(keyId))?.KeyState)) return { region, refused: true, afterMs: Math.max(0, now(deps) - since), error: name };
+      // and one that is quarantined while the proof still runs (a worker died meanwhile) denies it to all but re-wrap
+      if (name === 'AccessDeniedException' && (isDown((await kms.describe(keyId))?.KeyState) || (await isQuarantined(deps, kms, keyId)))) return { region, refused: true, afterMs: Math.max(0, now(deps) - since), error: name };
       throw error;
     }
     heartbeat();
     await sleep(250);
   }
+}
+
+async function isQuarantined(deps: Deps, kms: RegionalKms, keyId: string): Promise<boolean> {
+  return policyDigest(await kms.policy(keyId)) === digest(JSON.parse(quarantinePolicy(rolesForPolicies(deps.config))));
 }

@@ -13,7 +13,7 @@ import { entry, execution, isRunning, now } from './execution';
 import { recoveryPlan } from './planning';
 import { keepReceipt, receiptsOf } from './receipts';
 import { RegionActs } from './regionActs';
-import { resolveTarget } from './targets';
+import { isDown, knownTarget, statesIn } from './targets';
 
 type Recovery = Pick<RecoveryActivities, 'considerRecovery' | 'beginRecovery' | 'cancelDeletion' | 'restorePolicy' | 'enableKey' | 'proveRecovery' | 'finishRecovery' | 'endRecovery'>;
 
@@ -23,7 +23,7 @@ export function recoveryActivities(deps: Deps): Recovery {
     async considerRecovery(a) {
       const input = parseInput(recoverInput, a.input);
       const e = await execution(deps);
-      const target = await resolveTarget(deps.config, deps.kms, input.key);
+      const target = await knownTarget(deps, input.key);
       const row = await deps.store.readKey(target.keyId);
       const plan = await recoveryPlan({ config: deps.config, kms: deps.kms, row, now: now(deps) }, input, target, e).catch(async (error: unknown) => {
         if (error instanceof KeywardenError && error.final) {
@@ -59,6 +59,7 @@ export function recoveryActivities(deps: Deps): Recovery {
         // nobody is left who could still disable: its workflow ended, or was ended from outside
         else await deps.store.changeKey(by.plan.keyId, (r) => ({ row: endDisables(r!, procedure), result: undefined }));
       }
+      if (pending.length === 0) await refuseHalf(deps, by);
       await deps.trail.record([entry(deps, by.e, { action: 'BeginRecovery', phase: 'done', keyId: by.plan.keyId, planDigest: by.digest, approvers: by.approvers, ...matter(by.plan) })]);
       return { revocation: window.procedure, pending };
     },
@@ -112,7 +113,7 @@ export function recoveryActivities(deps: Deps): Recovery {
 
     async finishRecovery(a) {
       const by = await recoveryAuthority(deps, a.digest);
-      const states = Object.fromEntries(await Promise.all(by.plan.regions.map(async (region) => [region, (await deps.kms.get(region)!.describe(by.plan.keyId))?.KeyState ?? 'absent'] as const)));
+      const states = await statesIn(deps.kms, by.plan.keyId, by.plan.regions);
       const down = Object.entries(states).find(([, s]) => s !== 'Enabled');
       const row = await deps.store.readKey(by.plan.keyId);
       if (row?.window?.outcome !== 'recovered') {
@@ -124,16 +125,25 @@ export function recoveryActivities(deps: Deps): Recovery {
         });
       }
       await deps.trail.record([entry(deps, by.e, { action: 'CloseRecoveryWindow', phase: 'done', keyId: by.plan.keyId, planDigest: by.digest, approvers: by.approvers, ...matter(by.plan), detail: { outcome: 'recovered' } })]);
-      return { states };
+      const others = deps.config.regions.filter((r) => !by.plan.regions.includes(r));
+      return { states: { ...states, ...(await statesIn(deps.kms, by.plan.keyId, others, 'silent')) } };
     },
 
     async endRecovery(a) {
       const e = await execution(deps);
-      const target = await resolveTarget(deps.config, deps.kms, a.key);
+      const target = await knownTarget(deps, a.key);
       if ((await deps.store.readKey(target.keyId)) !== undefined) await deps.store.changeKey(target.keyId, (r) => ({ row: endRecovery(r!, ref(e)), result: undefined }));
       await deps.trail.record([entry(deps, e, { action: 'EndRecovery', phase: 'noted', keyId: target.keyId, detail: { why: a.why.slice(0, 500) } })]);
     },
   };
+}
+
+/** Drift voids a plan: a Region that was silent when it was made, and has shown itself down since, would stay down without a word. */
+async function refuseHalf(deps: Deps, by: Authority): Promise<void> {
+  const others = deps.config.regions.filter((r) => !by.plan.regions.includes(r));
+  const down = Object.entries(await statesIn(deps.kms, by.plan.keyId, others, 'silent')).filter(([, s]) => isDown(s)).map(([region]) => region);
+  if (down.length === 0) return;
+  throw new KeywardenError('KW-PLAN-DRIFT', `the key is down in ${down.join(', ')} too, which did not answer when the plan was made`, { key: by.plan.keyId, notDone: 'nothing was enabled', next: 'start the recovery again: its plan then names this Region' });
 }
 
 /** A signed recovery inside an open window. */

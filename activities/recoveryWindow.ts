@@ -4,20 +4,21 @@ import type { Arrived } from '../domain/activities';
 import { policyDigest } from '../domain/digest';
 import { KeywardenError } from '../domain/errors';
 import { parseInput, revokeInput, type RevokeInput } from '../domain/inputs';
-import { addSnapshot, closeWindow, endDisables, openWindow, openWindowOf, same, takeOverWindow, type KeyRow, type ProcedureRef, type RegionSnapshot } from '../domain/keyRow';
+import { addSnapshot, beginDisables, closeWindow, endDisables, openWindow, openWindowOf, same, takeOverWindow, type KeyRow, type Opening, type ProcedureRef, type RecoveryWindow, type RegionSnapshot } from '../domain/keyRow';
+import { widens } from '../domain/plan';
 import { findArrivals } from './arrivals';
 import type { Deps } from './deps';
 import { directRevocation } from './directRecord';
 import { DAY_MS, facts, verifyForDisabling } from './disabling';
 import { entry, execution, isRunning, now } from './execution';
 import { keepReceipt } from './receipts';
-import { deletionDate, isDisabledEverywhere, isDown, resolveTarget, type Target } from './targets';
+import { deletionDate, isDisabledEverywhere, isDown, resolveTarget, statesIn, type Target } from './targets';
 
 /** Longest that a recovery's activity may still act after it was pre-empted. */
 export const ACT_TIMEOUT_MS = 30_000;
 
 /** The recovery window's row in the store, for the emergency duty: opened, joined, looked at, closed. */
-export function windowActivities(deps: Deps): Pick<EmergencyActivities, 'openWindow' | 'endDisables' | 'windowState' | 'closeWindow'> {
+export function windowActivities(deps: Deps): Pick<EmergencyActivities, 'openWindow' | 'beginDisables' | 'endDisables' | 'windowState' | 'closeWindow'> {
   return {
     async openWindow(a): Promise<WindowOpened> {
       const input = parseInput(revokeInput, a.input);
@@ -28,11 +29,23 @@ export function windowActivities(deps: Deps): Pick<EmergencyActivities, 'openWin
         throw new KeywardenError('KW-NOT-YET', 'the key is disabled in no Region', { key: target.keyId, notDone: 'no window was opened', next: 'disable it first' });
       }
       if (approval === undefined && !isDisabledEverywhere(target)) throw new KeywardenError('KW-APPROVAL-MISSING', 'the key is not disabled in every Region and nobody signed', { key: target.keyId, notDone: 'no window was opened', next: 'sign the revocation' });
-      const snapshot = await snapshotOf(deps, target);
-      const revokedAt = await momentOfRevocation(deps, e, input, target);
-      const deadline = new Date(deletionDate(target) ?? revokedAt + deps.config.recovery.windowDays * DAY_MS).toISOString();
-      const opening = { keyId: target.keyId, purpose: target.purpose, procedure: ref(e), mode: input.mode ?? 'disable', revokedAt: new Date(revokedAt).toISOString(), deadline, snapshot, disabledIn: Object.keys(snapshot), ...(input.incident === undefined ? {} : { incident: input.incident }) } as const;
-      const keeper = openWindowOf(await deps.store.readKey(target.keyId))?.procedure;
+      const { snapshot } = await snapshotOf(deps, target.keyId, [...target.seen.keys()]);
+      const before = await deps.store.readKey(target.keyId);
+      const moment = await momentOfRevocation(deps, e, input, target, before?.window);
+      const opening: Opening = {
+        keyId: target.keyId,
+        purpose: target.purpose,
+        procedure: ref(e),
+        signed: approval !== undefined || moment.direct === true,
+        mode: input.mode ?? 'disable',
+        revokedAt: new Date(moment.at).toISOString(),
+        deadline: new Date(deadlineOf(deps, target, moment, input)).toISOString(),
+        snapshot,
+        disabledIn: Object.keys(snapshot),
+        ...(moment.ended === true ? { noRecovery: true } : {}),
+        ...(input.incident === undefined ? {} : { incident: input.incident }),
+      };
+      const keeper = openWindowOf(before)?.procedure;
       const abandoned = keeper !== undefined && !same(keeper, e) && !(await isRunning(deps, keeper)) ? keeper : undefined;
       const opened = await deps.store.changeKey(target.keyId, (row) => {
         const result = openWindow(abandoned === undefined ? row : takeOverWindow(row, abandoned, ref(e)), opening);
@@ -51,22 +64,34 @@ export function windowActivities(deps: Deps): Pick<EmergencyActivities, 'openWin
       };
     },
 
+    async beginDisables(a) {
+      const e = await execution(deps);
+      const { keyId } = (await verifyForDisabling(deps, parseInput(revokeInput, a.input), a.proof, e.workflowId)).claims.plan;
+      await deps.store.changeKey(keyId, (row) => ({ row: beginDisables(known(row, keyId), ref(e)), result: undefined }));
+    },
+
     async endDisables(a) {
       const e = await execution(deps);
-      const snapshot = await snapshotOf(deps, await resolveTarget(deps.config, deps.kms, a.keyId));
+      const window = openWindowOf(known(await deps.store.readKey(a.keyId), a.keyId));
+      if (window === undefined) return { unseen: [] };
+      const { snapshot: recorded } = window;
+      const { snapshot, unseen } = await snapshotOf(deps, a.keyId, deps.config.regions.filter((r) => recorded[r] === undefined));
       await deps.store.changeKey(a.keyId, (row) => ({ row: endDisables(addSnapshot(known(row, a.keyId), snapshot), e), result: undefined }));
+      return { unseen };
     },
 
     async windowState(a) {
       const row = await deps.store.readKey(a.keyId);
       if (row?.window === undefined) throw new KeywardenError('KW-NOT-YET', 'the window is not recorded yet', { key: a.keyId, notDone: 'nothing', next: 'it is looked at again' });
-      return stateOf(row);
+      // whoever joined a window hears how that one ended, not how the next one stands
+      const ended = a.revokedAt === undefined || a.revokedAt === row.window.revokedAt ? undefined : row.endings?.find((w) => w.revokedAt === a.revokedAt);
+      return ended === undefined ? stateOf(row) : { ...stateOf(row), revokedAt: ended.revokedAt, deadline: ended.deadline, outcome: ended.outcome };
     },
 
     async closeWindow(a) {
       const e = await execution(deps);
       const at = now(deps);
-      const states = await statesOf(deps, a.keyId);
+      const states = await statesIn(deps.kms, a.keyId, deps.config.regions);
       const row = await deps.store.changeKey(a.keyId, (r) => {
         const window = openWindowOf(r);
         const all = Object.values(states);
@@ -106,39 +131,61 @@ async function receiptFor(deps: Deps, approval: VerifiedApproval, proof: Arrived
   }
 }
 
-/** When the key was revoked: this procedure's own first row, or for an adopted key the first row of its disabling, else now. */
-async function momentOfRevocation(deps: Deps, e: ProcedureRef, input: RevokeInput, target: Target): Promise<number> {
-  const direct = await directRevocation(deps, input, target);
-  if (direct !== undefined) return direct;
-  let adopted: number | undefined;
-  const lastClosed = (await deps.store.readKey(target.keyId))?.window;
-  for await (const row of deps.store.readAudit({ keyId: target.keyId })) {
-    const { action, at, workflowId } = row.entry;
-    if (action === 'DisableKey' && row.entry.phase === 'done') {
-      if (workflowId === e.workflowId && row.entry.runId === e.firstRunId) return Date.parse(at);
-      adopted ??= Date.parse(at);
-    }
-    if (action === 'EnableKey' && row.entry.phase === 'done') adopted = undefined;
-  }
-  // a window that ended without recovery is over: adopting the key anew starts a new one
-  if (adopted !== undefined && lastClosed?.outcome !== undefined && adopted <= Date.parse(lastClosed.revokedAt)) adopted = undefined;
-  return adopted ?? now(deps);
+interface Moment {
+  at: number;
+  /** From a record that a person signed (`--direct`). */
+  direct?: true;
+  /** The key has been down since a window of it ended without recovery: none may follow (rule 4). */
+  ended?: true;
 }
 
-async function snapshotOf(deps: Deps, target: Target): Promise<Record<string, RegionSnapshot>> {
-  const entries = await Promise.all(
-    [...target.seen].filter(([, m]) => isDown(m.KeyState)).map(async ([region, m]): Promise<[string, RegionSnapshot]> => {
+/** When the key was revoked: by a signed record, by this procedure's own row if it took the key down, else by the first row of the disabling, else now. */
+async function momentOfRevocation(deps: Deps, e: ProcedureRef, input: RevokeInput, target: Target, last: RecoveryWindow | undefined): Promise<Moment> {
+  const direct = await directRevocation(deps, input, target);
+  if (direct !== undefined) return { at: direct, direct: true };
+  let first: number | undefined;
+  let own: { at: number; before: Set<unknown> } | undefined;
+  for await (const { entry: row } of deps.store.readAudit({ keyId: target.keyId })) {
+    if (row.phase !== 'done') continue;
+    if (row.action === 'EnableKey') first = own = undefined;
+    if (row.action !== 'DisableKey') continue;
+    first ??= Date.parse(row.at);
+    if (row.workflowId !== e.workflowId || row.runId !== e.firstRunId) continue;
+    own ??= { at: Date.parse(row.at), before: new Set() };
+    own.before.add(row.detail?.['before']);
+  }
+  // a key that was seen up, or of which nothing is known, fell by this procedure; one that was down already fell before
+  if (own !== undefined && (own.before.has('Enabled') || !own.before.has('Disabled'))) return { at: own.at };
+  const ended = last?.outcome !== undefined && last.outcome !== 'recovered' && (first === undefined || first <= Date.parse(last.deadline));
+  if (ended) return { at: Date.parse(last.revokedAt), ended };
+  return { at: first ?? now(deps) };
+}
+
+/** KMS's own date where deletion is pending; seven days to sign in, where the window is over and something is still wanted of the key. */
+function deadlineOf(deps: Deps, target: Target, moment: Moment, input: RevokeInput): number {
+  const from = moment.ended === true && widens(input) ? now(deps) : moment.at;
+  return deletionDate(target) ?? from + deps.config.recovery.windowDays * DAY_MS;
+}
+
+/** What each Region that is down looks like. `unseen`: Regions that did not say, to be asked again; a Region without the key is neither. */
+async function snapshotOf(deps: Deps, keyId: string, regions: readonly string[]): Promise<{ snapshot: Record<string, RegionSnapshot>; unseen: string[] }> {
+  const snapshot: Record<string, RegionSnapshot> = {};
+  const unseen: string[] = [];
+  await Promise.all(
+    regions.map(async (region) => {
       const kms = deps.kms.get(region)!;
-      const [policy, grants, aliases] = await Promise.all([kms.policy(target.keyId), kms.grants(target.keyId), kms.aliases(target.keyId)]);
-      return [region, { keyArn: m.Arn!, state: m.KeyState!, policy, policyDigest: policyDigest(policy), grants: grants.map((g) => g.grantId), aliases }];
+      try {
+        const m = await kms.describe(keyId);
+        if (m === undefined) return;
+        if (!isDown(m.KeyState)) return void unseen.push(region);
+        const [policy, grants, aliases] = await Promise.all([kms.policy(keyId), kms.grants(keyId), kms.aliases(keyId)]);
+        snapshot[region] = { keyArn: m.Arn!, state: m.KeyState!, policy, policyDigest: policyDigest(policy), grants: grants.map((g) => g.grantId), aliases };
+      } catch {
+        unseen.push(region);
+      }
     }),
   );
-  return Object.fromEntries(entries);
-}
-
-async function statesOf(deps: Deps, keyId: string): Promise<Record<string, string>> {
-  const states = await Promise.all(deps.config.regions.map(async (region) => [region, (await deps.kms.get(region)!.describe(keyId))?.KeyState ?? 'absent'] as const));
-  return Object.fromEntries(states);
+  return { snapshot, unseen: unseen.sort() };
 }
 
 function stateOf(row: KeyRow): WindowState {

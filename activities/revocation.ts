@@ -1,5 +1,6 @@
 import type { Arrived, Considered, Disabling, EmergencyActivities } from '../domain/activities';
 import type { Receipt } from '../domain/approval';
+import type { AuditEntry } from '../domain/audit';
 import { digest } from '../domain/digest';
 import { KeywardenError } from '../domain/errors';
 import { parseInput, revokeInput, type RevokeInput } from '../domain/inputs';
@@ -7,23 +8,24 @@ import { planInWords } from '../domain/plan';
 import { takeCensus } from './census';
 import { considerDecisions } from './considering';
 import type { Deps } from './deps';
-import { DAY_MS, disableAll, disabledRow, facts, outcome, refuseToCutTheBranch, regionsAsSeen, verifyForDisabling } from './disabling';
+import { DAY_MS, disableAll, disabledRow, facts, outcome, refuseToCutTheBranch, regionsAsSeen, statesBefore, verifyForDisabling } from './disabling';
 import { entry, execution, here, now, type Execution } from './execution';
 import { disablePlan } from './planning';
-import { isDisabledEverywhere, resolveTarget, signedTarget } from './targets';
+import { isDisabledEverywhere, knownTarget, signedTarget } from './targets';
 
 /** The first acts of a revocation, for the emergency duty: disable, and judge who may ask for it. */
 export function revocationActivities(deps: Deps): Pick<EmergencyActivities, 'disableKey' | 'considerRevocation' | 'census'> {
+  const unaudited = new Map<string, Unaudited>();
   return {
     async disableKey(a) {
       const input = parseInput(revokeInput, a.input);
-      return a.proof === undefined ? adopt(deps, input) : disable(deps, input, a.proof, a.regions ?? deps.config.regions);
+      return a.proof === undefined ? adopt(deps, input) : disable(deps, input, a.proof, a.regions ?? deps.config.regions, unaudited);
     },
 
     async considerRevocation(a) {
       const input = parseInput(revokeInput, a.input);
       const e = await execution(deps);
-      const target = await resolveTarget(deps.config, deps.kms, input.key);
+      const target = await knownTarget(deps, input.key);
       const plan = disablePlan(deps.config, input, target, e);
       const accepted: Receipt[] = [];
       const considered: Considered = await considerDecisions(deps, e, {
@@ -42,25 +44,40 @@ export function revocationActivities(deps: Deps): Pick<EmergencyActivities, 'dis
   };
 }
 
+interface Unaudited {
+  rows: AuditEntry[];
+  disabling: Disabling;
+}
+
 /** Rule 2: verified without store, audit or history, and called in every Region at once; all the rest follows. */
-async function disable(deps: Deps, input: RevokeInput, proof: Arrived, asked: readonly string[]): Promise<Disabling> {
+async function disable(deps: Deps, input: RevokeInput, proof: Arrived, asked: readonly string[], unaudited: Map<string, Unaudited>): Promise<Disabling> {
   const at = here();
+  const key = [at.runId, ...asked].join('/');
+  const held = unaudited.get(key);
+  if (held !== undefined) {
+    // done before, its rows taken by nobody: they are written as they were, with the time and request ids of what happened
+    await deps.trail.record(held.rows);
+    unaudited.delete(key);
+    return { ...held.disabling, unaudited: false };
+  }
   const approval = await verifyForDisabling(deps, input, proof, at.workflowId).catch((error: unknown) => auditRefusal(deps, at, input, error));
   const { keyId } = approval.claims.plan;
-  const target = await signedTarget(deps.config, deps.kms, keyId, input.key);
+  const [target, before] = await Promise.all([signedTarget(deps.config, deps.kms, keyId, input.key), statesBefore(deps, keyId, asked)]);
   refuseToCutTheBranch(deps, input, target);
-  const regions = await disableAll(deps, keyId, asked.filter((r) => deps.config.regions.includes(r)));
+  const regions = await disableAll(deps, keyId, asked, before);
   if (regions.every((r) => r.state === 'silent')) {
     throw new KeywardenError('KW-KMS-SILENT', `the key is not disabled yet: ${regions.map((r) => `${r.region}: ${r.detail ?? 'no answer'}`).join('; ')}`, { key: keyId, notDone: 'DisableKey in every Region', next: 'it is tried again until KMS answers' });
   }
   const rows = regions.filter((r) => r.state !== 'silent').map((r) => disabledRow(deps, at, input, target, r, approval, false));
-  const unaudited = await deps.trail.record(rows).then(() => false, () => true);
-  return outcome(deps, target, 'disabled', regions, { adopted: false, unaudited, person: approval.person });
+  const stored = await deps.trail.record(rows).then(() => true, () => false);
+  const disabling = outcome(deps, target, 'disabled', regions, { adopted: false, unaudited: !stored, person: approval.person });
+  if (!stored && unaudited.size < 1_000) unaudited.set(key, { rows, disabling });
+  return disabling;
 }
 
 /** Without a proof: a key that is down in every Region is adopted, which widens nothing; any other waits for a signature. */
 async function adopt(deps: Deps, input: RevokeInput): Promise<Disabling> {
-  const target = await resolveTarget(deps.config, deps.kms, input.key);
+  const target = await knownTarget(deps, input.key);
   if (!isDisabledEverywhere(target)) {
     refuseToCutTheBranch(deps, input, target);
     return outcome(deps, target, 'needs-approval', [], { adopted: false, unaudited: false });

@@ -2,6 +2,8 @@ import type { KeyMetadata } from '@aws-sdk/client-kms';
 import type { Config } from '../domain/config';
 import { KeywardenError } from '../domain/errors';
 import { aliasOf, OWN_PURPOSE, TAG } from '../domain/names';
+import { destroyed, type KeyRow } from '../domain/keyRow';
+import type { Store } from '../stores/store';
 import { errorName, type RegionalKms } from './kms';
 
 /** The CMK that an input names, as configuration and KMS know it. */
@@ -55,6 +57,25 @@ export async function resolveTarget(config: Config, kms: ReadonlyMap<string, Reg
     if (m.KeyId !== keyId) throw new KeywardenError('KW-KEY-UNKNOWN', `"${key}" is ${keyId} in ${region} but ${m.KeyId} in ${r}`, { path: 'input.key', key, notDone: 'nothing was done', next: 'name the key by its key id' });
   }
   return { keyId, keyArn: metadata.Arn!, purpose: await purposeOf(config, kms.get(region)!, keyId, name, key), seen, absent, silent };
+}
+
+/** As `resolveTarget`; a key that KMS no longer has, but that is on record, is said to be destroyed. @throws KW-KEY-DESTROYED */
+export async function knownTarget(from: { config: Config; kms: ReadonlyMap<string, RegionalKms>; store: Pick<Store, 'readKey' | 'listKeys'> }, key: string): Promise<Target> {
+  try {
+    return await resolveTarget(from.config, from.kms, key);
+  } catch (error) {
+    if (!(error instanceof KeywardenError) || error.code !== 'KW-KEY-UNKNOWN') throw error;
+    const id = key.split('/').at(-1)!;
+    // an alias goes with its key: a purpose or an alias is the one that was destroyed last
+    const row = (await from.store.readKey(id)) ?? (await from.store.listKeys()).filter((r) => r.purpose === id && isGone(r)).at(-1);
+    if (row === undefined || !isGone(row)) throw error;
+    throw destroyed(row, key);
+  }
+}
+
+/** On record as destroyed, or as left to KMS to destroy. */
+function isGone(row: KeyRow): boolean {
+  return row.destroyedAt !== undefined || row.window?.outcome === 'deletion-scheduled' || row.window?.deadlineFromKms === true;
 }
 
 /** A CMK that a signature names by its id: whose it is, by the tags written when it was made, from the first Region that answers. */
@@ -125,6 +146,15 @@ export async function settledOrGrace(all: Promise<unknown>[], enough: () => bool
   });
   await Promise.race([Promise.allSettled(all), grace]);
   clearTimeout(timer);
+}
+
+/** KMS's state of the key by Region, `absent` where it has none; with `otherwise`, that where a Region does not answer. */
+export async function statesIn(kms: ReadonlyMap<string, RegionalKms>, keyId: string, regions: readonly string[], otherwise?: string): Promise<Record<string, string>> {
+  const states = await Promise.all(regions.map(async (region) => {
+    const asked = kms.get(region)!.describe(keyId).then((m) => m?.KeyState ?? 'absent');
+    return [region, await (otherwise === undefined ? asked : asked.catch(() => otherwise))] as const;
+  }));
+  return Object.fromEntries(states);
 }
 
 /** States in which a key does nothing: disabled, or on its way out. */

@@ -9,8 +9,8 @@ import type { Context } from './context';
 
 /** The signer's own plan: made here from configuration, KMS and the store, never taken from a workflow. */
 export async function planForStart(ctx: Context, operation: 'revokeKey' | 'recoverKey', input: RevokeInput | RecoverInput, where: { workflowId: string; firstRunId?: string }): Promise<Plan> {
-  const [config, kms, { resolveTarget }, { revocationPlan, recoveryPlan, disablePlan }, { widens }] = await Promise.all([ctx.config(), ctx.kms('operator'), import('../activities/targets'), import('../activities/planning'), import('../domain/plan')]);
-  const target = await resolveTarget(config, kms, input.key);
+  const [config, kms, { knownTarget }, { revocationPlan, recoveryPlan, disablePlan }, { widens }] = await Promise.all([ctx.config(), ctx.kms('operator'), import('../activities/targets'), import('../activities/planning'), import('../domain/plan')]);
+  const target = await knownTarget({ config, kms, store: { readKey: async (id) => (await ctx.store()).readKey(id), listKeys: async () => (await ctx.store()).listKeys() } }, input.key);
   if (operation === 'revokeKey' && !widens(input as RevokeInput)) return disablePlan(config, input as RevokeInput, target, where);
   const row = await (await ctx.store()).readKey(target.keyId);
   const sources = { config, kms, row, now: Date.now() };

@@ -24,6 +24,8 @@ export interface RegionDisabling {
   region: string;
   /** `silent`: no answer yet, to be tried again. */
   state: 'disabled' | 'pending-deletion' | 'silent';
+  /** Before the first call, where KMS had said so by then. */
+  before?: 'Enabled' | 'Disabled';
   /** ISO 8601, when KMS had answered. */
   at?: string;
   requestId?: string;
@@ -109,8 +111,11 @@ export interface EmergencyActivities {
   openWindow(a: { input: RevokeInput; proof?: Arrived }): Promise<WindowOpened>;
   proveEffect(a: { keyId: string; regions: string[]; since: string }): Promise<EffectProof>;
   holdDisabled(a: { input: RevokeInput; proof?: Arrived }): Promise<{ disabledAgain: number }>;
-  endDisables(a: { keyId: string }): Promise<void>;
-  windowState(a: { keyId: string }): Promise<WindowState>;
+  beginDisables(a: { input: RevokeInput; proof: Arrived }): Promise<void>;
+  /** `unseen`: Regions of which it is not on record yet how they looked when they fell. */
+  endDisables(a: { keyId: string }): Promise<{ unseen: string[] }>;
+  /** The key's window now; with `revokedAt`, how that window ended if another has followed. */
+  windowState(a: { keyId: string; revokedAt?: string }): Promise<WindowState>;
   closeWindow(a: { keyId: string; reason: string; incident?: string }): Promise<{ outcome: WindowOutcome }>;
   census(a: { keyId: string }): Promise<Census>;
   alert(a: AlertFacts): Promise<{ eventId: string; messageId: string }>;

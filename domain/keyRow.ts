@@ -40,6 +40,8 @@ export interface RecoveryWindow {
   /** Later revocations that joined; they are told how the window ends. */
   joiners?: ProcedureRef[];
   incident?: string;
+  /** An earlier window of the same disabling ended without recovery: this one serves what is still to be signed, and nothing is recovered in it (rule 4). */
+  noRecovery?: true;
   outcome?: WindowOutcome;
 }
 
@@ -54,6 +56,8 @@ export interface KeyRow {
   /** The recovery that is at work, if any. */
   recovery?: ProcedureRef & { since: string };
   destroyedAt?: string;
+  /** How the last windows ended, newest last: for those who joined one and look late. */
+  endings?: { revokedAt: string; deadline: string; outcome: WindowOutcome }[];
 }
 
 export interface Opened {
@@ -68,12 +72,15 @@ export interface Opening {
   keyId: string;
   purpose: string;
   procedure: ProcedureRef;
+  /** Somebody who may revoke has signed. An adoption without a signature follows the open window and changes nothing about it. */
+  signed: boolean;
   mode: 'disable' | 'quarantine';
   revokedAt: string;
   deadline: string;
   snapshot: Record<string, RegionSnapshot>;
   disabledIn: string[];
   incident?: string;
+  noRecovery?: true;
 }
 
 /** Opens the window, or joins the one that is open and applies the stricter mode (rule 6). Idempotent for one procedure. */
@@ -83,15 +90,16 @@ export function openWindow(row: KeyRow | undefined, o: Opening): Opened {
   if (open !== undefined && same(open.procedure, o.procedure)) {
     return { row: { ...base, window: seen(open, o) } };
   }
-  if (open !== undefined && open.disabling.some((p) => same(p, o.procedure))) return { row: base, joined: open.procedure };
+  if (open !== undefined && open.joiners?.some((p) => same(p, o.procedure))) return { row: base, joined: open.procedure };
+  if (open !== undefined && !o.signed) return { row: { ...base, window: { ...seen(open, o), joiners: [...(open.joiners ?? []), o.procedure] } }, joined: open.procedure };
   const preempted = base.recovery === undefined ? {} : { preempted: { workflowId: base.recovery.workflowId, firstRunId: base.recovery.firstRunId } };
   const { recovery: _ended, ...rest } = base;
   if (open !== undefined) {
     const window: RecoveryWindow = { ...seen(open, o), mode: open.mode === 'disable' || o.mode === 'disable' ? 'disable' : 'quarantine', disabling: [...open.disabling, o.procedure], joiners: [...(open.joiners ?? []), o.procedure] };
     return { row: { ...rest, epoch: base.epoch + 1, window }, joined: open.procedure, ...preempted };
   }
-  const { keyId: _k, purpose: _p, ...window } = o;
-  return { row: { ...rest, epoch: base.epoch + 1, window: { ...window, disabling: [o.procedure] } }, ...preempted };
+  const { keyId: _k, purpose: _p, signed: _s, ...window } = o;
+  return { row: { ...rest, epoch: base.epoch + 1, window: { ...window, disabling: o.signed ? [o.procedure] : [] } }, ...preempted };
 }
 
 /** A window whose revocation was ended from outside gets a new keeper; deadline, snapshot and epoch stand. */
@@ -108,6 +116,14 @@ function seen(window: RecoveryWindow, o: Pick<Opening, 'snapshot' | 'disabledIn'
     snapshot: { ...o.snapshot, ...window.snapshot },
     disabledIn: [...new Set([...window.disabledIn, ...o.disabledIn])].sort(),
   };
+}
+
+/** A revocation goes on with what a recovery made it stop; not while that is at work. */
+export function beginDisables(row: KeyRow, procedure: ProcedureRef): KeyRow {
+  const window = openWindowOf(row);
+  if (window === undefined) return row;
+  if (row.recovery !== undefined) throw new KeywardenError('KW-NOT-YET', `the recovery ${row.recovery.workflowId} is at work`, { key: row.keyId, notDone: 'nothing was disabled', next: 'it is tried again when that has ended' });
+  return { ...row, window: { ...window, disabling: [...window.disabling.filter((p) => !same(p, procedure)), procedure] } };
 }
 
 /** A revocation has no attempt to disable under way any more. */
@@ -127,17 +143,21 @@ export function openWindowOf(row: KeyRow | undefined): RecoveryWindow | undefine
   return row?.window !== undefined && row.window.outcome === undefined ? row.window : undefined;
 }
 
+export function destroyed(row: KeyRow, key: string): KeywardenError {
+  const by = row.window === undefined ? '' : `, after the revocation ${row.window.procedure.workflowId}`;
+  return new KeywardenError('KW-KEY-DESTROYED', `the key ${row.keyId} was destroyed${row.destroyedAt === undefined ? '' : ` at ${row.destroyedAt}`}${by}; no call brings it back`, { path: 'input.key', key, notDone: 'nothing was done', next: 'restore the data from a copy under another key' });
+}
+
 /** The window in which a recovery may act now, or the reason why none may (rule 4: no recovery after the window). */
 export function recoverableWindow(row: KeyRow | undefined, keyId: string, now: number): RecoveryWindow {
   const last = row?.window;
-  if (row?.destroyedAt !== undefined) {
-    throw new KeywardenError('KW-KEY-DESTROYED', `the key was destroyed at ${row.destroyedAt}`, { key: keyId, notDone: 'nothing was recovered', next: 'restore the data from a copy under another key' });
-  }
+  if (row?.destroyedAt !== undefined) throw destroyed(row, keyId);
   if (last === undefined) {
     throw new KeywardenError('KW-WINDOW-CLOSED', 'the key has no recovery window: it was not revoked by Keywarden', { key: keyId, notDone: 'nothing was enabled', next: 'look at `keywarden status`; a key disabled by hand is adopted by `keywarden revoke`, then recovered' });
   }
-  if (last.outcome !== undefined || now >= Date.parse(last.deadline)) {
-    throw new KeywardenError('KW-WINDOW-CLOSED', `the recovery window of ${last.procedure.workflowId} ended${last.outcome === undefined ? '' : ` (${last.outcome})`}; its deadline was ${last.deadline}`, {
+  if (last.outcome !== undefined || last.noRecovery === true || now >= Date.parse(last.deadline)) {
+    const over: Pick<RecoveryWindow, 'deadline' | 'outcome'> = last.noRecovery === true ? (row?.endings?.at(-1) ?? last) : last;
+    throw new KeywardenError('KW-WINDOW-CLOSED', `the recovery window of the key ended${over.outcome === undefined ? '' : ` (${over.outcome})`}; its deadline was ${over.deadline}`, {
       key: keyId,
       notDone: 'nothing was enabled',
       next: last.outcome === 'recovered' ? 'the key was recovered already: see `keywarden status`' : 'restore the data from a copy under another key, or rotate to a new CMK',
@@ -165,8 +185,10 @@ export function endRecovery(row: KeyRow, procedure: ProcedureRef): KeyRow {
 
 export function closeWindow(row: KeyRow, outcome: WindowOutcome, at: string): KeyRow {
   if (row.window === undefined) return row;
-  const { recovery: _ended, ...rest } = row;
-  return { ...rest, window: { ...row.window, outcome }, ...(outcome === 'destroyed' ? { destroyedAt: at } : {}) };
+  const { recovery: _ended, endings = [], ...rest } = row;
+  const { revokedAt, deadline } = row.window;
+  const others = endings.filter((w) => w.revokedAt !== revokedAt); // a scheduled deletion ends a second time, destroyed
+  return { ...rest, window: { ...row.window, outcome }, endings: [...others.slice(-9), { revokedAt, deadline, outcome }], ...(outcome === 'destroyed' ? { destroyedAt: at } : {}) };
 }
 
 export function same(a: ProcedureRef, b: ProcedureRef): boolean {

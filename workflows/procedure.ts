@@ -27,6 +27,8 @@ export class Procedure<Step extends string> {
   private searchable: boolean;
   /** Raised by each `look`; whoever waits compares it with what it saw. */
   looks = 0;
+  /** What goes on beside the main line: a topic that does not answer holds nothing else up. */
+  private readonly beside = new Set<Promise<void>>();
 
   constructor(private readonly title: string, definitions: readonly StepDefinition[], carried?: CarriedProcedure) {
     this.steps = carried?.steps ?? definitions.map((d) => ({ ...d, state: 'waiting' }));
@@ -78,6 +80,32 @@ export class Procedure<Step extends string> {
     this.state.outcome = outcome;
     this.phase(outcome);
     this.show();
+  }
+
+  /** Goes on beside the main line. A step that fails finally says so itself; the procedure goes on without it. */
+  goOn(part: Promise<unknown>): void {
+    const done: Promise<void> = part.then(() => undefined, (error: unknown) => {
+      if (!isCancellation(error) && !isFinal(error)) throw error;
+    }).finally(() => this.beside.delete(done));
+    this.beside.add(done);
+  }
+
+  /** Nothing goes on beside, and every decision is judged: nothing would be lost by continuing as new. */
+  get quiet(): boolean {
+    return this.beside.size === 0 && this.decisions.idle;
+  }
+
+  /** Nothing is left behind: what went on beside is done, whoever waits for an answer has one, no step is left as if it were still to come. */
+  async end(): Promise<void> {
+    while (this.beside.size > 0) await Promise.all(this.beside);
+    for (const s of this.steps) if (s.state === 'waiting') s.state = 'skipped';
+    this.show();
+    await this.decisions.close('the procedure has ended');
+  }
+
+  /** A flood of messages costs one look a second, not one each. */
+  async pace(): Promise<void> {
+    if (this.decisions.refused > 20 || this.looks > 20) await sleep('1 second', { summary: 'pace a flood of messages' });
   }
 
   pending(considered: Considered | undefined): void {

@@ -1,12 +1,12 @@
-import { ApplicationFailure, CancellationScope, CancelledFailure, condition, continueAsNew, ContinueAsNew, isCancellation, sleep, workflowInfo } from '@temporalio/workflow';
+import { ApplicationFailure, CancellationScope, CancelledFailure, condition, continueAsNew, ContinueAsNew, isCancellation, workflowInfo } from '@temporalio/workflow';
 import type { Arrived, Considered } from '../domain/activities';
 import type { AlertFacts } from '../domain/alert';
 import { parseInput, recoverInput, type RecoverInput } from '../domain/inputs';
 import { RECOVER_STEPS } from '../domain/steps';
 import { recovery } from './duties';
 import { asProcedure, codeOf, Procedure, reasonOf, type CarriedProcedure } from './procedure';
+import { Refusals } from './refusals';
 import { tell } from './revokeKey';
-import { ignoreCancellation } from './window';
 
 export interface RecoverResult {
   outcome: 'recovered' | 'rejected';
@@ -35,15 +35,14 @@ class Recovery {
   private readonly input: RecoverInput;
   private readonly checks: string[] = [];
   private requested = false;
-  private lastRefusalAlert = -1;
-  private refusalsTold = 0;
-  /** What goes on beside the wait: a topic that does not answer holds no signature up. */
-  private readonly beside = new Set<Promise<void>>();
+  /** Whose key was taken over. */
+  private revocation: string | undefined;
+  private readonly refusals: Refusals<Step>;
 
   constructor(raw: RecoverInput, private readonly carried: Carried | undefined) {
     this.p = new Procedure('Recover ' + String((raw as Partial<RecoverInput> | undefined)?.key).slice(0, 80), RECOVER_STEPS, carried?.procedure);
     this.requested = carried !== undefined;
-    this.refusalsTold = this.p.decisions.refused;
+    this.refusals = new Refusals(this.p, 'notify', (facts) => this.alert(facts));
     this.input = parseInput(recoverInput, raw);
   }
 
@@ -57,10 +56,7 @@ class Recovery {
       await CancellationScope.nonCancellable(() => this.leave(error));
       throw error;
     } finally {
-      await CancellationScope.nonCancellable(async () => {
-        while (this.beside.size > 0) await Promise.all(this.beside);
-        await this.p.decisions.close('the procedure has ended');
-      });
+      await CancellationScope.nonCancellable(() => this.p.end());
     }
   }
 
@@ -82,8 +78,8 @@ class Recovery {
       await this.decisionOrEnd(considered.deadline!);
       if (this.mayContinueAsNew()) await continueAsNew<typeof recoverKey>(this.input, { procedure: this.p.carry() });
       considered = await this.p.untilDone('sign', () => this.p.decisions.consider((decisions, malformed) => this.consider(decisions, malformed)));
-      this.tellRefusals();
-      if (this.p.decisions.refused > 20) await sleep('1 second', { summary: 'pace a flood of messages' });
+      this.refusals.tell();
+      await this.p.pace();
     }
     this.p.pending(undefined);
     return considered;
@@ -99,6 +95,7 @@ class Recovery {
   private async recover({ digest, plan, quorum, decided }: Considered): Promise<RecoverResult> {
     this.p.mark('sign', 'done', quorum.signed.map((s) => `${s.person} (${s.role})`).join(', '));
     this.p.phase('recovering');
+    this.revocation = plan.revocation;
     await this.p.persist('begin', () => this.begin(digest));
     await this.inEachRegion('cancel-deletion', plan.regions, (region) => recovery.cancelDeletion.executeWithOptions({ summary: `cancel a pending deletion in ${region}` }, [{ digest, region }]));
     await this.inEachRegion('restore-policy', plan.regions, (region) => recovery.restorePolicy.executeWithOptions({ summary: `restore the key policy in ${region}, read it back` }, [{ digest, region }]));
@@ -109,7 +106,8 @@ class Recovery {
     const { states } = await this.p.persist('close', () => recovery.finishRecovery.executeWithOptions({ summary: 'close the window of the revocation' }, [{ digest }]));
     await tell(plan.revocation!);
     const who = decided.filter((d) => d.decision === 'approve').map((d) => d.person);
-    await this.p.persist('notify', () => this.alert({ kind: 'key-recovered', who, detail: `Enabled in ${plan.regions.join(', ')}.` }));
+    const not = Object.entries(states).filter(([, s]) => s !== 'Enabled' && s !== 'absent').map(([region, s]) => `${region} (${s})`);
+    await this.p.persist('notify', () => this.alert({ kind: 'key-recovered', who, detail: `Enabled in ${plan.regions.join(', ')}.${not.length === 0 ? '' : ` NOT in ${not.join(', ')}: look at the key there; if it is down, revoke the key once more and recover it.`}` }));
     this.p.outcome('recovered');
     return { outcome: 'recovered', keyId: plan.keyId, states, checks: this.checks, signedBy: quorum.signed.map((s) => s.person) };
   }
@@ -143,6 +141,7 @@ class Recovery {
     if (codeOf(error) === 'KW-INPUT' || String(codeOf(error)).startsWith('KW-KEY-')) return; // refused at the door: no key of ours, nothing to give back
     const why = preempted ? 'a newer revocation took the key over, or the procedure was cancelled' : reasonOf(error);
     await this.p.untilDone('close', () => recovery.endRecovery.executeWithOptions({ summary: 'give the key back' }, [{ key: this.input.key, why }]));
+    if (this.revocation !== undefined) await tell(this.revocation); // it goes on with what it had stopped
     await this.p.untilDone('notify', () => this.alert({ kind: preempted ? 'recovery-preempted' : 'recovery-refused', detail: why.slice(0, 500) }));
   }
 
@@ -151,28 +150,13 @@ class Recovery {
   }
 
   private mayContinueAsNew(): boolean {
-    return workflowInfo().continueAsNewSuggested && this.beside.size === 0 && this.p.decisions.idle;
+    return workflowInfo().continueAsNewSuggested && this.p.quiet;
   }
 
   private tellApprovers(c: Considered): void {
     if (this.requested) return;
     this.requested = true;
-    this.goOn(this.p.untilDone('notify', () => this.alert({ kind: 'recovery-requested', keyId: c.plan.keyId, detail: `${c.quorum.missing} more ${c.quorum.missing === 1 ? 'person' : 'people'} must sign (${c.quorum.eligible.join(' or ')}).`, command: `keywarden approve ${workflowInfo().workflowId} --as NAME` })));
-  }
-
-  /** Once a minute at most: a flood of refused proofs must not fill the topic. */
-  private tellRefusals(): void {
-    const { refused, lastRefusal } = this.p.decisions;
-    const minute = Math.floor(Date.now() / 60_000);
-    if (minute === this.lastRefusalAlert || refused === this.refusalsTold) return;
-    this.lastRefusalAlert = minute;
-    this.refusalsTold = refused;
-    this.goOn(this.p.untilDone('notify', () => this.alert({ kind: 'approval-refused', occasion: String(minute), detail: `${refused} refused so far. The last: ${lastRefusal ?? ''}`, command: `keywarden status ${workflowInfo().workflowId}` })));
-  }
-
-  private goOn(part: Promise<unknown>): void {
-    const done: Promise<void> = part.then(() => undefined, ignoreCancellation).finally(() => this.beside.delete(done));
-    this.beside.add(done);
+    this.p.goOn(this.p.untilDone('notify', () => this.alert({ kind: 'recovery-requested', keyId: c.plan.keyId, detail: `${c.quorum.missing} more ${c.quorum.missing === 1 ? 'person' : 'people'} must sign (${c.quorum.eligible.join(' or ')}).`, command: `keywarden approve ${workflowInfo().workflowId} --as NAME` })));
   }
 
   private alert(facts: Omit<AlertFacts, 'key'>): Promise<unknown> {

@@ -1,4 +1,4 @@
-import { ApplicationFailure, CancellationScope, condition, continueAsNew, getExternalWorkflowHandle, workflowInfo } from '@temporalio/workflow';
+import { CancellationScope, condition, continueAsNew, getExternalWorkflowHandle, workflowInfo } from '@temporalio/workflow';
 import type { Arrived, Census, Disabling, EffectProof, WindowOpened, WindowState } from '../domain/activities';
 import type { AlertFacts } from '../domain/alert';
 import { duration } from '../domain/duration';
@@ -7,10 +7,12 @@ import { parseInput, revokeInput, type RevokeInput } from '../domain/inputs';
 import type { WindowOutcome } from '../domain/keyRow';
 import { REVOKE_STEPS } from '../domain/steps';
 import { emergency, emergencyLong } from './duties';
+import { EveryRegion, unaudited } from './everyRegion';
 import { look } from './messages';
 import { asProcedure, codeOf, isFinal, Procedure, reasonOf, type CarriedProcedure } from './procedure';
+import { Refusals } from './refusals';
 import { Widening, type CarriedWidening } from './widening';
-import { ignoreCancellation, WindowClock } from './window';
+import { WindowClock } from './window';
 
 export interface RevokeResult {
   outcome: WindowOutcome | 'rejected';
@@ -51,19 +53,13 @@ class Revocation {
   private readonly input: RevokeInput;
   private proof: Arrived | undefined;
   private disabling!: Disabling;
-  private effect: EffectProof | undefined;
+  private regions!: EveryRegion;
   private census: Census | undefined;
-  /** What goes on beside the window; each part persists until it is done. */
-  private readonly beside = new Set<Promise<void>>();
-  /** Attempts to disable silent Regions, and their proof: a recovery ends them. */
-  private readonly disabling_ = new CancellationScope();
-  /** Whether the store knows of this revocation. */
-  private recorded = false;
-  private lastRefusalAlert = -1;
-  private refusalsTold = 0;
+  private readonly refusals: Refusals<RevokeStep>;
 
   constructor(raw: RevokeInput, private readonly carried: Carried | undefined) {
     this.p = new Procedure('Revoke ' + String((raw as Partial<RevokeInput> | undefined)?.key).slice(0, 80), REVOKE_STEPS, carried?.procedure);
+    this.refusals = new Refusals(this.p, 'alert', (facts) => this.alert(facts));
     this.input = parseInput(revokeInput, raw);
     if (this.input.mode === 'quarantine' && this.input.afterWindow === 'destroyed') {
       throw new KeywardenError('KW-INPUT', 'a quarantined key is enabled for re-wrapping and cannot be destroyed at once', { path: 'input.afterWindow', key: this.input.key, notDone: 'nothing was started', next: 'choose "deletion-scheduled" with quarantine, or "destroyed" with disable' });
@@ -83,13 +79,14 @@ class Revocation {
     this.p.becomeSearchable(this.disabling.purpose, this.disabling.searchable);
     this.p.phase('disabled');
     this.p.deadline(this.disabling.deadline);
-    this.goOn(this.p.persist('alert', () => this.alertRevoked(), () => 'security was told'));
-    this.goOn(this.disableTheRest());
-    this.goOn(this.countDependents());
+    this.regions = new EveryRegion(this.p, this.input, this.proof, this.disabling);
+    this.p.goOn(this.p.persist('alert', () => this.alertRevoked(), () => 'security was told'));
+    this.p.goOn(this.regions.run());
+    this.p.goOn(this.countDependents());
     const opened = await this.openWindow();
-    this.recorded = true;
+    this.regions.windowIsOpen();
     this.p.deadline(opened.deadline);
-    if (opened.preempted !== undefined) this.goOn(this.preempt(opened.preempted.workflowId, opened.holdMs));
+    if (opened.preempted !== undefined) this.p.goOn(this.preempt(opened.preempted.workflowId, opened.holdMs));
     else this.p.skip('hold', 'no other procedure was at work');
     return opened.joined ? this.join(opened) : this.window(opened);
   }
@@ -101,7 +98,7 @@ class Revocation {
     try {
       this.disabling = await this.p.persist('disable', act, say);
     } catch (error) {
-      if (String(codeOf(error)).startsWith('KW-APPROVAL')) await this.alertRefusal(reasonOf(error)).catch(() => undefined);
+      if (String(codeOf(error)).startsWith('KW-APPROVAL')) await this.refusals.say(reasonOf(error)).catch(() => undefined);
       throw error;
     }
     if (this.disabling.outcome === 'disabled') return undefined;
@@ -112,7 +109,7 @@ class Revocation {
     for (;;) {
       const considered = await this.p.untilDone('disable', () => this.p.decisions.consider((decisions, malformed) => emergency.considerRevocation.executeWithOptions({ summary: 'judge signatures' }, [{ input: this.input, decisions, malformed }])));
       this.p.pending(considered);
-      this.tellRefusals();
+      this.refusals.tell();
       if (considered.rejected !== undefined) return this.rejected(considered.rejected.person);
       if (considered.allowing !== undefined) {
         this.proof = considered.allowing;
@@ -120,7 +117,7 @@ class Revocation {
         this.p.pending(undefined);
         return undefined;
       }
-      await this.pace();
+      await this.p.pace();
       await this.p.decision();
     }
   }
@@ -131,33 +128,6 @@ class Revocation {
     this.p.outcome('rejected');
     await this.p.untilDone('alert', () => this.alert({ kind: 'revocation-rejected', who: [by] }));
     return this.end({ outcome: 'rejected', keyId: this.disabling.keyId });
-  }
-
-  /** Silent Regions are tried again, each by itself; then a canary proves that nothing decrypts any more. */
-  private async disableTheRest(): Promise<void> {
-    const { keyId, regions } = this.disabling;
-    await this.disabling_.run(async () => {
-      await Promise.all(regions.filter((r) => r.state === 'silent').map((r) => this.disableIn(r.region)));
-      this.effect = await this.p.persist(
-        'prove-effect',
-        () => emergencyLong.proveEffect.executeWithOptions({ summary: 'canary decrypt until KMS refuses it' }, [{ keyId, regions: regions.map((r) => r.region), since: this.disabling.revokedAt }]),
-        (e) => `refused ${duration(Math.max(...e.regions.map((r) => r.afterMs)))} after the disabling`,
-      );
-    }).catch(ignoreCancellation);
-    if (this.p.isOpen('prove-effect')) this.p.skip('prove-effect', 'a recovery began');
-    // the row names this procedure as one that disables from the moment it opens the window: before that, there is nothing to end
-    await condition(() => this.recorded);
-    await this.p.untilDone('open-window', () => emergency.endDisables.executeWithOptions({ summary: 'no disable is pending any more' }, [{ keyId }]));
-  }
-
-  private async disableIn(region: string): Promise<void> {
-    await this.p.untilDone('disable', async () => {
-      const again = await emergency.disableKey.executeWithOptions({ summary: `disable in ${region}, which was silent` }, [{ input: this.input, regions: [region], ...(this.proof === undefined ? {} : { proof: this.proof }) }]);
-      const answer = again.regions.find((r) => r.region === region);
-      if (answer === undefined || answer.state === 'silent') throw ApplicationFailure.retryable(`${region} does not answer: ${answer?.detail ?? ''}`, 'KW-KMS-SILENT');
-      Object.assign(this.disabling.regions.find((r) => r.region === region)!, answer);
-    });
-    this.p.mark('disable', 'done', this.disabling.regions.map((r) => `${r.region} ${r.state}`).join(', '));
   }
 
   private async countDependents(): Promise<void> {
@@ -172,7 +142,7 @@ class Revocation {
       async () => {
         if (this.disabling.unaudited) {
           const again = await emergency.disableKey.executeWithOptions({ summary: 'disable again, to audit it' }, [{ input: this.input, ...proof }]);
-          if (again.unaudited) throw ApplicationFailure.retryable('neither store nor journal took the audit rows of the disabling', 'KW-AUDIT');
+          if (again.unaudited) throw unaudited();
           this.disabling.unaudited = false;
         }
         return emergency.openWindow.executeWithOptions({ summary: 'record the revocation, open the window' }, [{ input: this.input, ...proof }]);
@@ -196,19 +166,19 @@ class Revocation {
     for (const step of ['sign-widening', 'quarantine', 'delete'] as const) this.p.skip(step, `left to ${opened.procedure.workflowId}`);
     this.p.phase('joined');
     await tell(opened.procedure.workflowId);
-    const state = await this.p.persist('window', () => this.untilWindowEnds(), (s) => `ended: ${s.outcome ?? ''}`);
+    const state = await this.p.persist('window', () => this.untilWindowEnds(opened.revokedAt), (s) => `ended: ${s.outcome ?? ''}`);
     this.p.skip('close', `left to ${opened.procedure.workflowId}`);
     return this.finish(state.outcome!, state, opened.procedure.workflowId);
   }
 
-  private async untilWindowEnds(): Promise<WindowState> {
+  private async untilWindowEnds(revokedAt: string): Promise<WindowState> {
     for (;;) {
       const seen = this.p.looks;
-      const state = await this.windowState();
-      if (state.recovery !== undefined || state.outcome !== undefined) this.disabling_.cancel();
+      const state = await this.windowState(revokedAt);
+      this.follow(state);
       if (state.outcome !== undefined) return state;
       await condition(() => this.p.looks !== seen || this.p.decisions.waiting, '1 hour', { summary: `has the window of ${state.procedure.workflowId} ended?` });
-      await this.pace();
+      await this.p.pace();
       await this.answerLate();
     }
   }
@@ -216,7 +186,7 @@ class Revocation {
   /** The window: reminders, a recovery, a stricter revocation, the end; beside it, the signatures for what widens. */
   private async window(opened: WindowOpened): Promise<RevokeResult> {
     const clock = new WindowClock(this.disabling.purpose, this.disabling.reminderHours, this.carried?.remindersSent);
-    const widening = new Widening(this.p, this.input, this.proof, this.disabling, opened, this.carried?.widening, (a) => this.alert(a), () => this.tellRefusals());
+    const widening = new Widening(this.p, this.input, this.proof, this.disabling, opened, this.carried?.widening, (a) => this.alert(a), () => this.refusals.tell());
     let state: WindowState = opened;
     this.p.mark('window', 'running');
     this.p.phase('window open');
@@ -226,7 +196,7 @@ class Revocation {
       await condition(() => clock.expired || clock.due.length > 0 || this.p.looks !== seen || widening.changedTheKey || (!widening.wanted && this.p.decisions.waiting) || this.mayContinueAsNew(widening));
       for (const hours of clock.due.splice(0)) {
         clock.sent.push(hours);
-        this.goOn(this.p.untilDone('window', () => this.alert({ kind: 'window-reminder', occasion: `${hours}h`, deadline: state.deadline, detail: `The recovery window ends in ${duration(hours * 3_600_000)}.`, command: `keywarden recover ${this.disabling.purpose} --reason "…" --as NAME` })));
+        this.p.goOn(this.p.untilDone('window', () => this.alert({ kind: 'window-reminder', occasion: `${hours}h`, deadline: state.deadline, detail: `The recovery window ends in ${duration(hours * 3_600_000)}.`, command: `keywarden recover ${this.disabling.purpose} --reason "…" --as NAME` })));
       }
       if (this.p.looks !== seen || clock.expired || widening.changedTheKey) {
         seen = this.p.looks;
@@ -235,16 +205,16 @@ class Revocation {
         this.p.deadline(state.deadline);
         clock.set(state.deadline);
         widening.look(state);
-        if (state.recovery !== undefined) this.disabling_.cancel();
+        this.follow(state);
         if (state.outcome !== undefined) break;
       }
       if (!widening.wanted) await this.answerLate();
-      await this.pace();
+      await this.p.pace();
       if (clock.expired && Date.now() >= Date.parse(state.deadline)) break;
       if (this.mayContinueAsNew(widening)) await this.continueAsNew(opened, state, clock, widening);
     }
     clock.stop();
-    this.disabling_.cancel();
+    this.regions.stop();
     await widening.stop();
     this.p.pending(undefined);
     this.p.mark('window', 'done', state.outcome ?? 'the window has ended');
@@ -282,34 +252,34 @@ class Revocation {
       revokedAt,
       deadline,
       timeToDisabledMs: Math.max(0, Date.parse(this.disabling.revokedAt) - started),
-      ...(this.effect === undefined ? {} : { timeToEffectiveMs: Math.max(...this.effect.regions.map((r) => r.afterMs)) }),
+      ...(this.regions.effect === undefined ? {} : { timeToEffectiveMs: Math.max(...this.regions.effect.regions.map((r) => r.afterMs)) }),
       regions: this.disabling.regions,
       ...(this.census === undefined ? {} : { census: this.census }),
       ...(joined === undefined ? {} : { joined }),
     });
   }
 
-  /** Nothing is left behind: what went on beside the window is done, whoever waits for an answer has one. */
   private async end(result: RevokeResult): Promise<RevokeResult> {
-    while (this.beside.size > 0) await Promise.all(this.beside);
-    await this.p.decisions.close('the procedure has ended');
+    await this.p.end();
     return result;
   }
 
-  private windowState(): Promise<WindowState> {
-    return emergency.windowState.executeWithOptions({ summary: 'read the state of the window' }, [{ keyId: this.disabling.keyId }]);
+  /** A recovery at work ends every attempt to disable; one that has ended without recovering lets them go on. */
+  private follow(state: WindowState): void {
+    if (state.outcome !== undefined) this.regions.stop();
+    else if (state.recovery !== undefined) this.regions.pause();
+    else this.regions.resume();
+  }
+
+  private windowState(revokedAt?: string): Promise<WindowState> {
+    return emergency.windowState.executeWithOptions({ summary: 'read the state of the window' }, [{ keyId: this.disabling.keyId, ...(revokedAt === undefined ? {} : { revokedAt }) }]);
   }
 
   /** Signatures that nothing waits for are judged and answered all the same. */
   private async answerLate(): Promise<void> {
     if (!this.p.decisions.waiting) return;
     await this.p.untilDone('window', () => this.p.decisions.consider((decisions, malformed) => emergency.considerRevocation.executeWithOptions({ summary: 'judge late signatures' }, [{ input: this.input, decisions, malformed }])));
-    this.tellRefusals();
-  }
-
-  /** A flood of messages costs one look a second, not one each. */
-  private async pace(): Promise<void> {
-    if (this.p.decisions.refused > 20 || this.p.looks > 20) await condition(() => false, '1 second', { summary: 'pace a flood of messages' });
+    this.refusals.tell();
   }
 
   private alertRevoked(): Promise<unknown> {
@@ -323,19 +293,6 @@ class Revocation {
     });
   }
 
-  /** Once a minute at most: a flood of refused proofs must not fill the topic. */
-  private tellRefusals(): void {
-    const minute = Math.floor(Date.now() / 60_000);
-    if (minute === this.lastRefusalAlert || this.p.decisions.refused === this.refusalsTold) return;
-    this.lastRefusalAlert = minute;
-    this.refusalsTold = this.p.decisions.refused;
-    this.goOn(this.alertRefusal(this.p.decisions.lastRefusal ?? ''));
-  }
-
-  private async alertRefusal(why: string): Promise<void> {
-    await this.p.untilDone('alert', () => this.alert({ kind: 'approval-refused', occasion: String(Math.floor(Date.now() / 60_000)), detail: `${this.p.decisions.refused} refused so far. The last: ${why}`, command: `keywarden status ${workflowInfo().workflowId}` }));
-  }
-
   private alert(facts: Omit<AlertFacts, 'key'>): Promise<unknown> {
     const { reason, incident } = this.input;
     const key = (this.disabling as Disabling | undefined)?.purpose ?? this.input.key;
@@ -343,13 +300,8 @@ class Revocation {
     return emergency.alert.executeWithOptions({ summary: `tell security: ${facts.kind}` }, [{ key, reason, ...(keyId === undefined ? {} : { keyId }), ...(incident === undefined ? {} : { incident }), ...facts }]);
   }
 
-  private goOn(part: Promise<unknown>): void {
-    const done: Promise<void> = part.then(() => undefined, ignoreCancellation).finally(() => this.beside.delete(done));
-    this.beside.add(done);
-  }
-
   private mayContinueAsNew(widening: Widening): boolean {
-    return workflowInfo().continueAsNewSuggested && this.beside.size === 0 && this.p.decisions.idle && !widening.acting;
+    return workflowInfo().continueAsNewSuggested && this.p.quiet && !widening.acting;
   }
 
   private async continueAsNew(opened: WindowOpened, state: WindowState, clock: WindowClock, widening: Widening): Promise<never> {
@@ -361,7 +313,7 @@ class Revocation {
       opened: { ...opened, ...state },
       remindersSent: clock.sent,
       widening: widening.carry(),
-      ...(this.effect === undefined ? {} : { effect: this.effect }),
+      ...(this.regions.effect === undefined ? {} : { effect: this.regions.effect }),
       ...(this.census === undefined ? {} : { census: this.census }),
     });
   }
@@ -369,7 +321,8 @@ class Revocation {
   private resume(c: Carried): void {
     this.disabling = c.disabling;
     this.proof = c.proof;
-    this.effect = c.effect;
+    this.regions = new EveryRegion(this.p, this.input, this.proof, this.disabling);
+    this.regions.effect = c.effect;
     this.census = c.census;
     this.p.deadline(c.opened.deadline);
   }

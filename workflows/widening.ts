@@ -85,7 +85,7 @@ export class Widening {
       else if (this.rejected || this.approvedDigest !== undefined) await this.p.untilDone('sign-widening', () => this.p.decisions.consider((d, m) => this.ask(d, m)));
       else await this.take(await this.p.untilDone('sign-widening', () => this.p.decisions.consider((d, m) => this.ask(d, m))));
       this.tellRefusals();
-      if (this.p.decisions.refused > 20) await sleep('1 second', { summary: 'pace a flood of messages' });
+      await this.p.pace();
     }
   }
 

@@ -7,7 +7,7 @@ const DAY = 86_400_000;
 const at = (ms: number): string => new Date(ms).toISOString();
 const procedure = (name: string): ProcedureRef => ({ workflowId: name, firstRunId: `run-of-${name}` });
 const shot = (policy: string): RegionSnapshot => ({ keyArn: 'arn', state: 'Disabled', policy, policyDigest: policy, grants: [], aliases: [] });
-const opening = (by: string, changes: Partial<Opening> = {}): Opening => ({ keyId: 'key', purpose: 'user-data', procedure: procedure(by), mode: 'disable', revokedAt: at(T0), deadline: at(T0 + 7 * DAY), snapshot: { east: shot('shipped') }, disabledIn: ['east'], ...changes });
+const opening = (by: string, changes: Partial<Opening> = {}): Opening => ({ keyId: 'key', purpose: 'user-data', procedure: procedure(by), signed: true, mode: 'disable', revokedAt: at(T0), deadline: at(T0 + 7 * DAY), snapshot: { east: shot('shipped') }, disabledIn: ['east'], ...changes });
 const opened = (by = 'first', changes: Partial<Opening> = {}, row?: KeyRow): KeyRow => openWindow(row, opening(by, changes)).row;
 const code = (act: () => unknown): string => {
   try {
@@ -35,6 +35,22 @@ describe('opening a window', () => {
   });
   it.each([['disable', 'disable', 'disable'], ['disable', 'quarantine', 'disable'], ['quarantine', 'disable', 'disable'], ['quarantine', 'quarantine', 'quarantine']] as const)('rule 6: %s, then %s: %s', (first, second, mode) => {
     expect(opened('second', { mode: second }, opened('first', { mode: first })).window!.mode).toBe(mode);
+  });
+  it('rule 5: without a signature follows the open window: no epoch, no mode, no recovery of it is touched, however often', () => {
+    const recovering = beginRecovery(opened('first', { mode: 'quarantine' }), procedure('recovery'), T0);
+    const followed = openWindow(recovering, opening('adopter', { signed: false, mode: 'disable', snapshot: { west: shot('shipped') } }));
+    expect(followed).toMatchObject({ joined: procedure('first'), row: { epoch: 1, recovery: procedure('recovery'), window: { mode: 'quarantine', disabling: [procedure('first')], joiners: [procedure('adopter')], snapshot: { west: {} } } } });
+    expect(followed.preempted).toBeUndefined();
+    expect(openWindow(followed.row, opening('adopter', { signed: false })).row).toEqual(followed.row);
+  });
+  it('how the last ten windows ended stays on the row, each once', () => {
+    let row = opened('w0');
+    for (let i = 0; i < 12; i++) {
+      row = closeWindow(row, 'deletion-scheduled', at(T0));
+      if (i % 2 === 0) row = closeWindow(row, 'destroyed', at(T0));
+      row = opened(`w${i + 1}`, { revokedAt: at(T0 + (i + 1) * DAY) }, row);
+    }
+    expect(row.endings!.map((e) => [e.revokedAt, e.outcome])).toEqual([...Array(10).keys()].map((i) => [at(T0 + (i + 2) * DAY), i % 2 === 0 ? 'destroyed' : 'deletion-scheduled']));
   });
   it('takes the row from a recovery that is at work', () => {
     const recovering = beginRecovery(opened(), procedure('recovery'), T0);
@@ -99,7 +115,7 @@ it('random sequences of 30 changes keep what must hold (500 of them)', () => {
       if (act === 'open') {
         const result = openWindow(row, opening(who.workflowId, { mode: pick(random, ['disable', 'quarantine']), revokedAt: at(now), deadline: at(now + 7 * DAY), snapshot: { east: shot(`seen-${step}`) } }));
         row = result.row;
-        const mine = before?.window !== undefined && openWindowOf(before) !== undefined && (same(before.window.procedure, who) || before.window.disabling.some((p) => same(p, who)));
+        const mine = before?.window !== undefined && openWindowOf(before) !== undefined && (same(before.window.procedure, who) || [...before.window.disabling, ...(before.window.joiners ?? [])].some((p) => same(p, who)));
         expect(row.epoch).toBe((before?.epoch ?? 0) + (mine ? 0 : 1)); // a new revocation raises it, a repeated one does not
         if (!mine) expect(row.recovery).toBeUndefined();
         if (openWindowOf(before) === undefined) first = row.window!.snapshot['east'];
@@ -120,4 +136,10 @@ it('random sequences of 30 changes keep what must hold (500 of them)', () => {
       if (openWindowOf(row) !== undefined) expect(row!.window!.snapshot['east']).toEqual(first); // what was recorded first stands
     }
   }
+});
+
+it('rule 4: a window that follows one that ended without recovery recovers nothing, and says when that one ended', () => {
+  const row = opened('second', { noRecovery: true, revokedAt: at(T0 + 9 * DAY), deadline: at(T0 + 16 * DAY) }, closeWindow(opened(), 'disabled', at(T0 + 7 * DAY)));
+  expect(code(() => recoverableWindow(row, 'key', T0 + 10 * DAY))).toBe('KW-WINDOW-CLOSED');
+  expect(() => recoverableWindow(row, 'key', T0 + 10 * DAY)).toThrow(at(T0 + 7 * DAY));
 });

@@ -73,7 +73,9 @@ describe('when the worker is killed', () => {
     await world.until(`${r.revocation}: ${steps.join(', ')}`, async () => {
       const s = await world.status(r.revocation);
       return steps.every((n) => ['done', 'skipped'].includes(s.steps.find((x) => x.name === n)!.state));
-    }, ONCE_ALL_IS_BACK);
+    }, ONCE_ALL_IS_BACK).catch(async (error: Error) => {
+      throw new Error(`${error.message}\n${JSON.stringify(await world.status(r.revocation), null, 1)}`);
+    });
   }
 
   async function recover(r: Run): Promise<unknown> {

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { CreateAliasCommand, CreateKeyCommand, KMSClient, ScheduleKeyDeletionCommand } from '@aws-sdk/client-kms';
+import { findTemporalCli } from '../../local/temporal/server';
 import { KeyManagementService } from '../../client';
 import { TAG, WORKFLOW_QUEUE } from '../../domain/names';
 import { codeOf } from '../harness/toThrowWithCode';
@@ -102,7 +103,7 @@ describe('initializeKeys', () => {
 
 describe('`temporal workflow start` with one JSON object', () => {
   it('answers with the same code', async () => {
-    const cli = process.env['KEYWARDEN_TEMPORAL_CLI'] ?? 'temporal';
+    const cli = process.env['KEYWARDEN_TEMPORAL_CLI'] ?? (await findTemporalCli(() => undefined)).path;
     const workflowId = world.id('revokeKey');
     execFileSync(cli, ['workflow', 'start', '--address', process.env['TEMPORAL_ADDRESS']!, '--type', 'revokeKey', '--task-queue', WORKFLOW_QUEUE, '--workflow-id', workflowId, '--input', '{"key":"user-data"}']);
     expect(await codeOf(resultOf(world, workflowId))).toBe('KW-INPUT');

@@ -106,6 +106,19 @@ describe('races of people', () => {
     expect(await world.states(keyId)).toEqual(ENABLED);
   });
 
+  it('rule 5: whoever starts an unsigned revocation of a key that is down follows its window; no signature lapses by it', async () => {
+    const asked: RecoverInput = { key: 'audit-data', reason: 'a false alarm' };
+    const { workflowId: revocation } = await world.revoke({ key: 'audit-data', reason: 'leaked' });
+    await world.stepsDone(revocation, 'open-window', 'prove-effect');
+    const { workflowId } = await world.recover(asked, 'bob');
+    await world.until('one has signed', async () => (await world.status(workflowId)).pendingApproval?.decided.length === 1);
+    const follower = await world.revoke({ key: 'audit-data', reason: 'me too' }, { unsigned: true });
+    await world.until('it follows', async () => (await world.status(follower.workflowId)).phase === 'joined');
+    expect(await decide(world, workflowId, 'recoverKey', asked, 'carol', 'KeyRecoveryAdmin')).toMatchObject({ accepted: true, missing: 0 });
+    expect((await resultOf<RecoverResult>(world, workflowId)).outcome).toBe('recovered');
+    expect(await resultOf(world, follower.workflowId)).toMatchObject({ outcome: 'recovered', joined: revocation });
+  });
+
   it('a recovery that is rejected at the first or the second signature leaves the key as it is', async () => {
     const asked: RecoverInput = { key: 'payment-data', reason: 'please' };
     const revocation = await world.revoke({ key: 'payment-data', reason: 'leaked' });

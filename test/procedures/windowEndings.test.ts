@@ -1,3 +1,4 @@
+import { WORKFLOW_QUEUE } from '../../domain/names';
 import type { RecoverResult } from '../../workflows/recoverKey';
 import type { RevokeResult } from '../../workflows/revokeKey';
 import { codeOf } from '../harness/toThrowWithCode';
@@ -53,6 +54,47 @@ describe('the window ends: disabled', () => {
     expect(await codeOf(plain(world).workflow.getHandle(workflowId).result())).toBe('KW-WINDOW-CLOSED');
     expect(await world.states(keyId)).toEqual(DISABLED);
     expect(await audited(world, { action: 'EnableKey' })).toEqual([]);
+  });
+});
+
+describe('rule 4: a key whose window has ended is given no other', () => {
+  let first: RevokeResult;
+  beforeEach(async () => {
+    const { workflowId } = await revoked(world);
+    await pass(world, days(7) + 60_000);
+    first = await resultOf<RevokeResult>(world, workflowId);
+    expect(first.outcome).toBe('disabled');
+  });
+
+  it.each([['adopted without a signature', true], ['revoked again by a signature', false]])('%s: the procedure ends at once, at the old deadline, and nothing is recovered', async (_how, unsigned) => {
+    const { workflowId } = await world.revoke({ ...input, reason: 'once more' }, { unsigned });
+    expect(await resultOf<RevokeResult>(world, workflowId)).toMatchObject({ outcome: 'disabled', revokedAt: first.revokedAt, deadline: first.deadline });
+    expect(await codeOf(resultOf(world, (await world.recover(back)).workflowId))).toBe('KW-WINDOW-CLOSED');
+    expect(await world.states(keyId)).toEqual(DISABLED);
+  });
+
+  it('its deletion can still be signed for: seven days for the signatures, none for a recovery', async () => {
+    const { workflowId, input: asked } = await revoked(world, { reason: 'retire it', afterWindow: 'deletion-scheduled' });
+    expect(Date.parse((await world.status(workflowId)).deadline!)).toBeGreaterThan((await world.now()) + days(6));
+    expect(await codeOf(resultOf(world, (await world.recover(back)).workflowId))).toBe('KW-WINDOW-CLOSED');
+    expect(await decide(world, workflowId, 'revokeKey', asked, 'bob', 'KeyRecoveryAdmin')).toMatchObject({ accepted: true, missing: 0 });
+    await pass(world, days(7) + 60_000);
+    expect((await resultOf<RevokeResult>(world, workflowId)).outcome).toBe('deletion-scheduled');
+    // KMS's date lies 30 days ahead; the window is over all the same
+    const late = await world.revoke({ ...input, reason: 'and now?' }, { unsigned: true });
+    await world.stepsDone(late.workflowId, 'open-window');
+    expect(await codeOf(resultOf(world, (await world.recover(back)).workflowId))).toBe('KW-WINDOW-CLOSED');
+    expect((await world.states(keyId))['us-west-2']).toBe('PendingDeletion');
+  });
+
+  it('one that somebody enabled by hand since has a window of its own when it is revoked again', async () => {
+    const { kmsClients } = await import('../../worker');
+    const duty = kmsClients(world.config, 'recovery');
+    for (const k of duty.values()) await k.enable(keyId);
+    for (const k of duty.values()) k.close();
+    const { workflowId } = await revoked(world, { reason: 'it leaked again' });
+    expect(Date.parse((await world.status(workflowId)).deadline!)).toBeGreaterThan((await world.now()) + days(6));
+    expect((await recovered(world)).outcome).toBe('recovered');
   });
 });
 
@@ -194,6 +236,12 @@ describe('the window ends: destroyed', () => {
     expect((await world.store.real.readKey(keyId))?.destroyedAt).toBeDefined();
     const closes = (await audited(world, { action: 'CloseRecoveryWindow' })).map((r) => r.detail!['outcome']);
     expect(closes).toEqual(['deletion-scheduled', 'destroyed']);
+    // refused by its name and by its id, neither of which KMS knows any more
+    for (const key of ['user-data', keyId]) {
+      const start = (type: string, reason: string) => world.client.workflow.execute(type, { taskQueue: WORKFLOW_QUEUE, workflowId: world.id(type), args: [{ key, reason }] });
+      expect(await codeOf(start('revokeKey', 'too late'))).toBe('KW-KEY-DESTROYED');
+      expect(await codeOf(start('recoverKey', 'too late'))).toBe('KW-KEY-DESTROYED');
+    }
   });
 
   it('rule 4: is not scheduled while one signature is missing', async () => {
