@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { ALERT_KINDS } from '../domain/alert';
 import type { Config } from '../domain/config';
 import { incident, key, KEY_ID, parseInput, proof, text } from '../domain/inputs';

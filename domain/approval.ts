@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { KeywardenError } from './errors';
 import { ROLES, type Role } from './names';
 import type { Plan } from './plan';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { KeywardenError } from './errors';
 import { PURPOSES, ROLES, type Role } from './names';
 import { FLOORS, type QuorumName } from './quorum';

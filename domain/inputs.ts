@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { KeywardenError } from './errors';
 
 /** Inputs of the workflow types, as in DESIGN.md's table. Checked by the workflow, and again by each activity: a workflow may be an attacker's. */

@@ -3,29 +3,22 @@
  * Builds dist/: the command (keywarden.js), what provisions servers for the tests (provision.js), and the workflow
  * bundle. `--if-needed` builds only what is older than its sources. Needs node_modules.
  */
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { BUNDLES, dist, root, stale, WORKFLOWS } from './bundles.cjs';
+import { usedProtos } from './protos.mjs';
 
-const root = join(dirname(fileURLToPath(import.meta.url)), '..');
-const dist = (name) => join(root, 'dist', name);
 const require = createRequire(join(root, 'package.json'));
 
-const SOURCES = ['activities', 'cli', 'client', 'domain', 'local', 'stores', 'worker', 'workflows'];
 /** Native, published as ES modules only, or loaded by nobody but a worker: they stay in node_modules. */
 const EXTERNAL = ['@temporalio/worker', '@temporalio/core-bridge', '@temporalio/testing', 'fauxqs', 'libsql', 'mssql', '@swc/*'];
-
-const BUNDLES = [
-  { entry: 'cli/main.ts', out: 'keywarden.js', sources: SOURCES },
-  { entry: 'local/temporal/provision.ts', out: 'provision.js', sources: ['local/temporal', 'local/supervise'] },
-];
-const WORKFLOWS = { entry: 'workflows/index.ts', out: 'workflow-bundle.js', sources: ['workflows', 'domain'] };
 
 /** Names of what was built. Whoever loads a file meanwhile sees the old one or the new one, whole. */
 export async function build({ ifNeeded = false } = {}) {
   mkdirSync(join(root, 'dist'), { recursive: true });
-  const wanted = [...BUNDLES, WORKFLOWS].filter((b) => existsSync(join(root, b.entry)) && !(ifNeeded && isFresh(b)));
+  const wanted = ifNeeded ? stale() : BUNDLES.filter((b) => existsSync(join(root, b.entry)));
   for (const bundle of wanted) await (bundle === WORKFLOWS ? buildWorkflows(bundle) : buildProgram(bundle));
   return wanted.map((b) => b.out);
 }
@@ -47,6 +40,7 @@ async function buildProgram({ entry, out }) {
     minifySyntax: true,
     keepNames: true,
     external: EXTERNAL,
+    plugins: [usedProtos],
     // kept compiled code (bin/keywarden) cannot import(): it becomes a require, as lazy as before
     supported: { 'dynamic-import': false },
     logLevel: 'warning',
@@ -66,24 +60,6 @@ function replace(path, contents) {
   const aside = `${path}.${process.pid}`;
   writeFileSync(aside, contents);
   renameSync(aside, path);
-}
-
-function isFresh({ out, sources }) {
-  const built = statSync(dist(out), { throwIfNoEntry: false })?.mtimeMs ?? 0;
-  return built > newest(sources);
-}
-
-/** When the sources, or what bundles them, last changed; a removed file changes its folder. */
-function newest(sources) {
-  let time = Math.max(...['package-lock.json', 'scripts/build.mjs'].map((f) => statSync(join(root, f), { throwIfNoEntry: false })?.mtimeMs ?? 0));
-  const visit = (path) => {
-    const stat = statSync(path, { throwIfNoEntry: false });
-    if (stat === undefined) return;
-    time = Math.max(time, stat.mtimeMs);
-    if (stat.isDirectory()) for (const name of readdirSync(path)) visit(join(path, name));
-  };
-  for (const folder of sources) visit(join(root, folder));
-  return time;
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
