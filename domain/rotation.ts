@@ -16,6 +16,8 @@ const OVERDUE_MS = DAY;
 export interface Materials {
   /** Id of the current material, 64 hex digits. */
   current: string;
+  /** All ids, oldest first. */
+  known: string[];
   /** When it became current. */
   since: number;
   /** On-demand rotations used of the quota. */

@@ -63,8 +63,8 @@ export interface Store {
   readColumnKey(name: string): Promise<ColumnKey | undefined>;
   /** Adds a CEK with its first value, and the COLUMN MASTER KEY object where it is missing. The first stays, and is returned. */
   putColumnKey(key: ColumnKey, path: string): Promise<ColumnKey>;
-  /** Adds, then drops, if the values are still those given; `changed` says that they are not, and nothing was done. */
-  changeColumnKey(expected: ColumnKey, change: { add?: ColumnKeyValue & { path: string }; drop?: string }): Promise<'done' | 'changed'>;
+  /** Adds, then drops, with the audit row in the same transaction, if the values are still those given; `changed` says that they are not, and nothing was done. */
+  changeColumnKey(expected: ColumnKey, change: ColumnKeyChange): Promise<'done' | 'changed'>;
   setColumnKeyAside(aside: SetAside): Promise<void>;
 
   /** Read, change and write the row of a shared rate under its lock; the second argument is the database's own time, in milliseconds. */
@@ -122,6 +122,16 @@ export interface ColumnKey {
   purpose: string;
   /** One or two, by the name of their COLUMN MASTER KEY object. */
   values: ColumnKeyValue[];
+}
+
+export interface ColumnKeyChange {
+  add?: ColumnKeyValue & {
+    /** Of the COLUMN MASTER KEY object, which is made where it is missing: the CMK's ARN. */
+    path: string;
+  };
+  /** Name of the COLUMN MASTER KEY object whose value goes. */
+  drop?: string;
+  audit: AuditEntry;
 }
 
 export interface ColumnKeyValue {

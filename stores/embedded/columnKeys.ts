@@ -1,5 +1,6 @@
 import { PROVIDER } from '../../domain/columnKey';
-import type { ColumnKey, ColumnKeyValue, SetAside } from '../store';
+import type { ColumnKey, ColumnKeyChange, ColumnKeyValue, SetAside } from '../store';
+import { appendIn } from './auditRows';
 import type { Connection, Transaction } from './connection';
 import type { Row, Step } from './driver';
 
@@ -30,7 +31,7 @@ export function putColumnKey(connection: Connection, key: ColumnKey, path: strin
   });
 }
 
-export function changeColumnKey(connection: Connection, expected: ColumnKey, change: { add?: ColumnKeyValue & { path: string }; drop?: string }): Promise<'done' | 'changed'> {
+export function changeColumnKey(connection: Connection, expected: ColumnKey, change: ColumnKeyChange): Promise<'done' | 'changed'> {
   return connection.transaction('changing the column encryption key', async (tx) => {
     const now = await readIn(tx, expected.name);
     if (now === undefined || values(now) !== values(expected)) return 'changed';
@@ -38,6 +39,7 @@ export function changeColumnKey(connection: Connection, expected: ColumnKey, cha
       ...(change.add === undefined ? [] : adding(expected.name, change.add)),
       ...(change.drop === undefined ? [] : [['DELETE FROM column_key_value WHERE column_key = ? AND master_key = ?', [expected.name, change.drop]] as Step]),
     );
+    await appendIn(tx, [change.audit]);
     return 'done';
   });
 }

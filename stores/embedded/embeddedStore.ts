@@ -2,7 +2,7 @@ import type { Receipt } from '../../domain/approval';
 import type { AuditEntry, AuditRow } from '../../domain/audit';
 import type { KeyRow } from '../../domain/keyRow';
 import type { Bucket } from '../../domain/pacing';
-import type { AuditFilter, ColumnKey, ColumnKeyValue, PageCounts, Place, ProofUse, RewrappedPage, SetAside, StaleRange, Store, SubjectKey } from '../store';
+import type { AuditFilter, ColumnKey, ColumnKeyChange, PageCounts, Place, ProofUse, RewrappedPage, SetAside, StaleRange, Store, SubjectKey } from '../store';
 import * as approvals from './approvalRows';
 import * as audit from './auditRows';
 import { changeBucket } from './buckets';
@@ -113,7 +113,7 @@ export class EmbeddedStore implements Store {
   putColumnKey(key: ColumnKey, path: string): Promise<ColumnKey> {
     return columnKeys.putColumnKey(this.connection, key, path);
   }
-  changeColumnKey(expected: ColumnKey, change: { add?: ColumnKeyValue & { path: string }; drop?: string }): Promise<'done' | 'changed'> {
+  changeColumnKey(expected: ColumnKey, change: ColumnKeyChange): Promise<'done' | 'changed'> {
     return columnKeys.changeColumnKey(this.connection, expected, change);
   }
   setColumnKeyAside(aside: SetAside): Promise<void> {

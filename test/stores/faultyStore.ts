@@ -3,7 +3,7 @@ import type { AuditEntry, AuditRow } from '../../domain/audit';
 import { KeywardenError } from '../../domain/errors';
 import type { KeyRow } from '../../domain/keyRow';
 import type { Bucket } from '../../domain/pacing';
-import type { AuditFilter, ColumnKey, ColumnKeyValue, PageCounts, Place, ProofUse, RewrappedPage, SetAside, StaleRange, Store, SubjectKey } from '../../stores/store';
+import type { AuditFilter, ColumnKey, ColumnKeyChange, PageCounts, Place, ProofUse, RewrappedPage, SetAside, StaleRange, Store, SubjectKey } from '../../stores/store';
 
 /**
  * How a call fails.
@@ -171,7 +171,7 @@ export class FaultyStore implements Store {
   putColumnKey(key: ColumnKey, path: string): Promise<ColumnKey> {
     return this.call('putColumnKey', () => this.real.putColumnKey(key, path));
   }
-  changeColumnKey(expected: ColumnKey, change: { add?: ColumnKeyValue & { path: string }; drop?: string }): Promise<'done' | 'changed'> {
+  changeColumnKey(expected: ColumnKey, change: ColumnKeyChange): Promise<'done' | 'changed'> {
     return this.call('changeColumnKey', () => this.real.changeColumnKey(expected, change));
   }
   setColumnKeyAside(aside: SetAside): Promise<void> {

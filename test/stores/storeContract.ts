@@ -354,6 +354,7 @@ export function storeContract(name: string, open: () => Promise<{ store: Store; 
     describe('column encryption keys', () => {
       const path = 'arn:aws:kms:eu-west-1:111122223333:key/mrk-1';
       const value = (masterKey: string, text = 'AQID'): ColumnKey['values'][number] => ({ masterKey, value: text, keyId: 'mrk-1' });
+      const audit = disabling('column-key');
       const cek: ColumnKey = { name: 'CEK_1', purpose: 'user-data', values: [value('CMK_a')] };
 
       it('keep the first, are listed under their CMK and counted', async () => {
@@ -368,20 +369,22 @@ export function storeContract(name: string, open: () => Promise<{ store: Store; 
 
       it('take a second value and never a third', async () => {
         await store.putColumnKey(cek, path);
-        expect(await store.changeColumnKey(cek, { add: { ...value('CMK_b'), path } })).toBe('done');
+        expect(await store.changeColumnKey(cek, { add: { ...value('CMK_b'), path }, audit })).toBe('done');
         const two = (await other.readColumnKey('CEK_1'))!;
         expect(two.values.map((v) => v.masterKey)).toEqual(['CMK_a', 'CMK_b']);
-        expect(await failure(store.changeColumnKey(two, { add: { ...value('CMK_c'), path } }))).toMatchObject({ code: 'KW-STORE' });
-        expect(await store.changeColumnKey(two, { drop: 'CMK_a' })).toBe('done');
+        expect(await failure(store.changeColumnKey(two, { add: { ...value('CMK_c'), path }, audit }))).toMatchObject({ code: 'KW-STORE' });
+        expect(await store.changeColumnKey(two, { drop: 'CMK_a', audit })).toBe('done');
         expect((await other.readColumnKey('CEK_1'))!.values).toEqual([value('CMK_b')]);
+        expect(await collect(store.readAudit())).toHaveLength(1);
       });
 
       it('are left as they are when somebody else changed them since', async () => {
         await store.putColumnKey(cek, path);
-        await other.changeColumnKey(cek, { add: { ...value('CMK_b'), path } });
-        expect(await store.changeColumnKey(cek, { drop: 'CMK_a' })).toBe('changed');
-        expect(await store.changeColumnKey({ ...cek, name: 'CEK_9' }, { drop: 'CMK_a' })).toBe('changed');
+        await other.changeColumnKey(cek, { add: { ...value('CMK_b'), path }, audit });
+        expect(await store.changeColumnKey(cek, { drop: 'CMK_a', audit })).toBe('changed');
+        expect(await store.changeColumnKey({ ...cek, name: 'CEK_9' }, { drop: 'CMK_a', audit })).toBe('changed');
         expect((await store.readColumnKey('CEK_1'))!.values).toHaveLength(2);
+        expect((await collect(store.readAudit())).map((r) => r.entry.eventId)).toEqual(['column-key']);
       });
 
       it('can be set aside, and are no more when they have changed', async () => {
@@ -389,7 +392,7 @@ export function storeContract(name: string, open: () => Promise<{ store: Store; 
         const aside: SetAside = { keyId: 'mrk-1', kind: 'cek', purpose: 'user-data', id: 'CEK_1', encryptedKey: 'AQID', code: 'KW-WRAPPED-KEY', at: '2026-01-05T09:00:00.000Z', workflowId: 'w' };
         await store.setColumnKeyAside(aside);
         expect(await other.readSetAside('mrk-1', { limit: 9 })).toEqual([aside]);
-        await store.changeColumnKey(cek, { add: { ...value('CMK_b', 'BBBB'), path }, drop: 'CMK_a' });
+        await store.changeColumnKey(cek, { add: { ...value('CMK_b', 'BBBB'), path }, drop: 'CMK_a', audit });
         expect(await store.readSetAside('mrk-1', { limit: 9 })).toEqual([]);
       });
     });
