@@ -1,5 +1,6 @@
 import { heartbeat } from '@temporalio/activity';
 import type { RotationActivities, RotationChecked } from '../domain/activities';
+import { canonicalJson } from '../domain/canonical';
 import { digest } from '../domain/digest';
 import { KeywardenError } from '../domain/errors';
 import { parseInput, rotateInput, type RotateInput } from '../domain/inputs';
@@ -44,6 +45,8 @@ export function rotationActivities(deps: Deps): Acts {
         keep: (approval, arrival) => keepReceipt(deps, approval, { procedure: e, epoch: row.epoch, arrivedAt: arrival.at }),
         kept: async () => (await receiptsOf(deps, e)).filter((r) => r.epoch === row.epoch && digests.includes(r.planDigest)),
       }, a.decisions, a.malformed);
+      // a signature given with the start is over the plan without its run: the plan that is acted on is kept beside it
+      if (considered.quorum.met) await deps.store.savePlan(considered.digest, canonicalJson(plan));
       return { ...considered, keyId, keyArn, purpose, ...need, wrapped: await deps.store.countWrapped(keyId), searchable: deps.searchable, parallel: deps.config.rewrap.stretches };
     },
 

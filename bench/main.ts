@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { BENCHMARKS } from './benchmarks';
 import { line, table } from './report';
 import { Session } from './session';
@@ -52,7 +53,7 @@ if (first === '_part') {
   void main(process.argv.slice(2)).then(
     (code) => process.exit(code),
     (error: unknown) => {
-      process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+      process.stderr.write(`${inspect(error, { depth: 6 })}\n`); // with its causes: a workflow's failure says nothing by itself
       process.exit(1);
     },
   );

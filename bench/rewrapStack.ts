@@ -25,7 +25,7 @@ export class RewrapStack {
   private constructor(readonly stack: BenchStack) {}
 
   static async start(rewrap: Partial<Config['rewrap']>, log: (line: string) => void): Promise<RewrapStack> {
-    return new RewrapStack(await BenchStack.start(10, log, { rewrap: { concurrency: AT_ONCE, stretches: 4, stretchKeys: 1_000, pageKeys: 250, ...rewrap } as Config['rewrap'] }));
+    return new RewrapStack(await BenchStack.start(10, log, { rewrap: { concurrency: AT_ONCE, stretches: 4, stretchKeys: 1_250, pageKeys: 250, ...rewrap } as Config['rewrap'] }));
   }
 
   /** A CMK with so many subject keys under it. */
@@ -94,8 +94,9 @@ export class RewrapStack {
     return (Number(fields[11]) + Number(fields[12])) * 10;
   }
 
-  /** Forgets the worker's peak of resident memory (proc(5), clear_refs). */
-  resetPeak(): void {
+  /** Forgets the worker's peak of resident memory (proc(5), clear_refs), with what the run before has left uncollected. */
+  async resetPeak(): Promise<void> {
+    await this.stack.client.workflow.execute('benchMemory', { taskQueue: WORKFLOW_QUEUE, workflowId: `benchMemory-${randomUUID()}` });
     writeFileSync(`/proc/${this.stack.workerPid}/clear_refs`, '5');
   }
 

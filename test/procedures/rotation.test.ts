@@ -64,6 +64,16 @@ describe('rotation in place', () => {
     expect((await world.store.real.readKey(await world.keyId('payment-data')))!.rotation).toBeUndefined();
   });
 
+  it('takes the signature with its start', async () => {
+    const workflowId = world.id('rotateKey');
+    const input = { key: 'payment-data', reason: 'signed at once' };
+    const proof = await world.sign('carol', 'KeyManagementAdmin', await world.plan('rotateKey', input, { workflowId }));
+    const before = await materialsNow(world, 'payment-data');
+    expect(await (await start({ ...input, proof }, workflowId)).result()).toMatchObject({ outcome: 'rotated', made: 'made', signedBy: ['carol'], counts: { subjectKeys: 60 } });
+    expect((await materialsNow(world, 'payment-data')).onDemand).toBe(before.onDemand + 1);
+    expect(await refusal((await start({ ...input, proof })).result())).toBe('KW-APPROVAL-WORKFLOW');
+  });
+
   it('refuses `replace`, and a key of nobody, at the door', async () => {
     expect(await refusal(rotate({ key: 'payment-data', strategy: 'replace' }))).toBe('KW-NOT-BUILT');
     expect(await refusal(rotate({ key: 'no-such-key' }))).toBe('KW-KEY-UNKNOWN');
