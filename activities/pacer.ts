@@ -3,9 +3,9 @@ import { lease, slower } from '../domain/pacing';
 import type { Store } from '../stores/store';
 
 /** A lease is as many requests as fit in this time: few calls of the store, and what a killed worker took is lost for no longer. */
-const LEASE_MS = 250;
+const LEASE_MS = 500;
 /** A lease that nobody used in its time is over: spending it later would be a burst. */
-const LATE_MS = 100;
+const LATE_MS = 250;
 
 interface Held {
   nextAt: number;

@@ -40,7 +40,15 @@ export function rewrapActivities(deps: Deps, pacerOf: (kms: RegionalKms) => Pace
   return {
     async planStretches(a) {
       const { keyId, material } = await held(deps, a.keyId);
-      return { ends: await deps.store.staleStretches({ keyId, material, after: a.after, size: rewrap.stretchKeys, count: Math.min(a.count, 50) }) };
+      const cut = (after: RewrapPlace | undefined, size: number, count: number): Promise<RewrapPlace[]> => deps.store.staleStretches({ keyId, material, after, size: Math.ceil(size), count });
+      const ends: RewrapPlace[] = [];
+      // the first are shorter, each by its part: side by side, equal ones would all end at once, and KMS would wait for the next
+      for (let i = 1; a.after === undefined && i < rewrap.stretches && i < a.count; i++) {
+        const [end] = await cut(ends.at(-1), (rewrap.stretchKeys * i) / rewrap.stretches, 1);
+        if (end === undefined) return { ends };
+        ends.push(end);
+      }
+      return { ends: [...ends, ...(await cut(ends.at(-1) ?? a.after, rewrap.stretchKeys, a.count - ends.length))] };
     },
 
     async rewrapStretch(a) {

@@ -19,7 +19,7 @@ export interface Lease {
 }
 
 /** Unused rate of so long may be caught up. Less than the second of KMS's own bucket, so that catching up is never throttled. */
-const CATCH_UP_MS = 100;
+const CATCH_UP_MS = 250;
 /** After a throttling: half of what was used, and back to all of it in 20 s. Many refusals of one moment count as one. */
 const SLOWER = 0.5;
 const RECOVER_PER_MS = 1 / 40_000;
