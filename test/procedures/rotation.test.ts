@@ -65,6 +65,7 @@ describe('rotation in place', () => {
   });
 
   it('takes the signature with its start', async () => {
+    await addSubjects(world, 'payment-data', 0, 60);
     const workflowId = world.id('rotateKey');
     const input = { key: 'payment-data', reason: 'signed at once' };
     const proof = await world.sign('carol', 'KeyManagementAdmin', await world.plan('rotateKey', input, { workflowId }));
@@ -83,7 +84,6 @@ describe('rotation in place', () => {
 
   it('of two rotations of one key at once one is refused, and one on-demand rotation is spent', async () => {
     await addSubjects(world, 'audit-data', 0, 400);
-    await addSubjects(world, 'payment-data', 0, 60);
     await world.kms.admin.addFault({ kind: 'latency', operation: 'ReEncrypt', ms: 60 });
     const first = await start({ key: 'audit-data' });
     await sign(first.workflowId, { key: 'audit-data' });
