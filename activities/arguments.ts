@@ -21,6 +21,7 @@ export function formsOf(config: Pick<Config, 'regions'>): Forms {
   const proved = z.strictObject({ input, proof: arrived.optional() });
   const judged = z.strictObject({ input, decisions: z.array(arrived).max(200), malformed: z.int().min(0) });
   const inRegion = z.strictObject({ digest, region });
+  const place = z.strictObject({ material: z.string().regex(/^([0-9a-f]{64})?$/, 'key material, or nothing'), purpose: z.string().max(400), subjectId: z.string().max(4_000) });
   const ofKey = z.strictObject({ keyId });
   return {
     disableKey: proved.extend({ regions: regions.optional() }),
@@ -51,6 +52,16 @@ export function formsOf(config: Pick<Config, 'regions'>): Forms {
     pointAlias: z.strictObject({ purpose, region }),
     makeCanary: z.strictObject({ purpose }),
     findOwnKeys: z.unknown(),
+    makeSchedule: z.unknown(),
+    dueKeys: z.unknown(),
+    considerRotation: judged,
+    beginRotation: ofKey,
+    makeMaterial: z.strictObject({ keyId, digest: digest.optional() }),
+    rewrapColumnKeys: ofKey,
+    planStretches: z.strictObject({ keyId, after: place.optional(), count: z.int().min(1).max(50) }),
+    rewrapStretch: z.strictObject({ keyId, after: place.optional(), upTo: place }),
+    verifyRotation: ofKey,
+    endRotation: z.strictObject({ keyId, outcome: z.enum(['rotated', 'incomplete', 'ended']), why: z.string().max(100_000).optional() }),
     alert: z.strictObject({
       kind: z.enum(ALERT_KINDS),
       occasion: z.string().max(200).optional(),
@@ -62,7 +73,7 @@ export function formsOf(config: Pick<Config, 'regions'>): Forms {
       deadline: z.iso.datetime().optional(),
       detail: z.string().max(20_000).optional(),
       // people type it: nothing but a command of ours, and nothing that a shell would make more of; the rest is told without it
-      command: z.string().max(600).regex(/^keywarden (approve|recover|revoke|status) [^\n\r;&|<>`$\\]*$/, 'a keywarden command').optional().catch(undefined),
+      command: z.string().max(600).regex(/^keywarden (approve|recover|revoke|rotate|status|verify-rotation) [^\n\r;&|<>`$\\]*$/, 'a keywarden command').optional().catch(undefined),
     }),
   };
 }

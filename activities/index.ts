@@ -2,13 +2,20 @@ import { ApplicationFailure } from '@temporalio/activity';
 import type { Duty } from '../domain/names';
 import { KeywardenError } from '../domain/errors';
 import { alertActivity } from './alerts';
+import { columnKeyActivities } from './columnKeys';
 import { argumentOf, formsOf } from './arguments';
 import type { Deps } from './deps';
+import { dueActivities } from './dueKeys';
 import { effectActivities } from './effectProof';
 import { initializeActivities } from './initialization';
+import type { RegionalKms } from './kms';
+import { materialActivities } from './newMaterial';
+import { Pacer } from './pacer';
 import { recoveryActivities } from './recovery';
 import { windowActivities } from './recoveryWindow';
 import { revocationActivities } from './revocation';
+import { rewrapActivities } from './rewrapping';
+import { rotationActivities } from './rotation';
 import { wideningActivities } from './widening';
 
 type Activity = (argument: never) => Promise<unknown>;
@@ -16,8 +23,14 @@ type Activity = (argument: never) => Promise<unknown>;
 /** The activities of one duty: what its queue answers to. A duty has no other's. */
 export function activitiesOf(deps: Deps): Record<string, Activity> {
   const init = initializeActivities(deps);
+  const pacers = new Map<string, Pacer>();
+  const pacerOf = ({ region }: RegionalKms): Pacer => {
+    const found = pacers.get(region) ?? new Pacer(deps.store, `kms/${deps.config.account}/${region}`, deps.config.rewrap);
+    pacers.set(region, found);
+    return found;
+  };
   const byDuty: Record<Duty, Record<string, unknown>> = {
-    routine: { findOwnKeys: init.findOwnKeys, makeCanary: init.makeCanary, ...alertActivity(deps) },
+    routine: { findOwnKeys: init.findOwnKeys, makeCanary: init.makeCanary, ...dueActivities(deps), ...rotationActivities(deps), ...materialActivities(deps), ...columnKeyActivities(deps, pacerOf), ...rewrapActivities(deps, pacerOf), ...alertActivity(deps) },
     emergency: { ...revocationActivities(deps), ...windowActivities(deps), ...effectActivities(deps), ...alertActivity(deps) },
     recovery: { ...recoveryActivities(deps), ...wideningActivities(deps), makeKey: init.makeKey, replicateKey: init.replicateKey, pointAlias: init.pointAlias, ...alertActivity(deps) },
   };

@@ -12,7 +12,7 @@ import { ownershipTags, type RegionalKms } from './kms';
 import { rolesForPolicies } from './planning';
 
 /** Makes or finds the CMKs. CreateKey has no client token (facts A3): what exists is found by alias, then by the tags written at creation. */
-export function initializeActivities(deps: Deps): InitializeActivities {
+export function initializeActivities(deps: Deps): Omit<InitializeActivities, 'makeSchedule'> {
   const { config } = deps;
   const [primaryRegion] = config.regions as [string];
   const primary = deps.kms.get(primaryRegion)!;

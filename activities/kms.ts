@@ -2,6 +2,7 @@ import {
   CancelKeyDeletionCommand, CreateAliasCommand, CreateKeyCommand, DecryptCommand, DescribeKeyCommand, DisableKeyCommand, EnableKeyCommand, EncryptCommand,
   GenerateMacCommand, GetKeyPolicyCommand, KMSClient, ListAliasesCommand, ListGrantsCommand, ListKeysCommand, ListResourceTagsCommand, PutKeyPolicyCommand,
   ReplicateKeyCommand, ScheduleKeyDeletionCommand, VerifyMacCommand, EnableKeyRotationCommand, UpdateAliasCommand,
+  GenerateDataKeyWithoutPlaintextCommand, GetKeyRotationStatusCommand, ListKeyRotationsCommand, ReEncryptCommand, RotateKeyOnDemandCommand,
   type KeyMetadata, type KMSClientConfig,
 } from '@aws-sdk/client-kms';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
@@ -163,6 +164,47 @@ export class RegionalKms {
 
   async enableRotation(keyId: string, days: number): Promise<Written> {
     return this.call('EnableKeyRotation', keyId, async () => written(await this.client.send(new EnableKeyRotationCommand({ KeyId: keyId, RotationPeriodInDays: days }))));
+  }
+
+  /** All key material of a key, oldest first. */
+  async rotations(keyId: string): Promise<{ id: string; state: string; at: Date | undefined; type: string | undefined }[]> {
+    return this.call('ListKeyRotations', keyId, async () => {
+      const found: { id: string; state: string; at: Date | undefined; type: string | undefined }[] = [];
+      let Marker: string | undefined;
+      do {
+        const page = await this.client.send(new ListKeyRotationsCommand({ KeyId: keyId, IncludeKeyMaterial: 'ALL_KEY_MATERIAL', Limit: 1000, Marker }));
+        for (const r of page.Rotations ?? []) found.push({ id: r.KeyMaterialId ?? '', state: r.KeyMaterialState ?? '', at: r.RotationDate, type: r.RotationType });
+        Marker = page.Truncated === true ? page.NextMarker : undefined;
+      } while (Marker !== undefined);
+      return found;
+    });
+  }
+
+  /** `next`: when KMS rotates by itself; absent where it does not. `rotating`: an on-demand rotation is under way. */
+  async rotationStatus(keyId: string): Promise<{ next: Date | undefined; rotating: boolean }> {
+    return this.call('GetKeyRotationStatus', keyId, async () => {
+      const out = await this.client.send(new GetKeyRotationStatusCommand({ KeyId: keyId }));
+      return { next: out.KeyRotationEnabled === true ? out.NextRotationDate : undefined, rotating: out.OnDemandRotationStartDate !== undefined };
+    });
+  }
+
+  /** Not idempotent: each spends one of 25 (facts A3). */
+  async rotateOnDemand(keyId: string): Promise<Written> {
+    return this.call('RotateKeyOnDemand', keyId, async () => written(await this.client.send(new RotateKeyOnDemandCommand({ KeyId: keyId }))));
+  }
+
+  /** Under the same key's current material, in the same context, without plaintext; source and destination are pinned. Errors are KMS's own: the mover tells them apart for each key. */
+  async reEncrypt(keyId: string, ciphertext: Uint8Array, context: Record<string, string>): Promise<{ ciphertext: Uint8Array; material: string }> {
+    const out = await this.client.send(new ReEncryptCommand({ CiphertextBlob: ciphertext, SourceKeyId: keyId, SourceEncryptionContext: context, DestinationKeyId: keyId, DestinationEncryptionContext: context }));
+    return { ciphertext: out.CiphertextBlob!, material: out.DestinationKeyMaterialId ?? '' };
+  }
+
+  /** A new 256-bit data key that only KMS has seen. */
+  async dataKey(keyId: string, context: Record<string, string>): Promise<{ ciphertext: Uint8Array; material: string | undefined }> {
+    return this.call('GenerateDataKeyWithoutPlaintext', keyId, async () => {
+      const out = await this.client.send(new GenerateDataKeyWithoutPlaintextCommand({ KeyId: keyId, KeySpec: 'AES_256', EncryptionContext: context }));
+      return { ciphertext: out.CiphertextBlob!, material: out.KeyMaterialId };
+    });
   }
 
   async replicate(keyId: string, o: { region: string; policy: string; tags: Record<string, string>; description: string }): Promise<Written> {

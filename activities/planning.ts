@@ -1,7 +1,7 @@
 import type { Config } from '../domain/config';
 import { digest, policyDigest } from '../domain/digest';
 import { KeywardenError } from '../domain/errors';
-import { plannedInput, type RecoverInput, type RevokeInput } from '../domain/inputs';
+import { plannedInput, type RecoverInput, type RevokeInput, type RotateInput } from '../domain/inputs';
 import { openWindowOf, recoverableWindow, type KeyRow, type RegionSnapshot } from '../domain/keyRow';
 import { widens, type Plan, type RegionPlan } from '../domain/plan';
 import { quarantinePolicy, type PolicyRoles } from '../domain/policies';
@@ -44,6 +44,11 @@ export function disablePlan(config: Config, input: RevokeInput, target: Pick<Tar
     workflowId: where.workflowId,
     ...(where.firstRunId === undefined ? {} : { firstRunId: where.firstRunId }),
   };
+}
+
+/** A rotation's plan: no states and no counts, which drift. */
+export function rotationPlan(config: Config, input: RotateInput, target: Pick<Target, 'keyId'>, where: Where): Plan {
+  return { ...disablePlan(config, { key: input.key, reason: '' }, target, where), operation: 'rotateKey', input: plannedInput(input) };
 }
 
 /** A revocation's whole plan: with the policies that a quarantine or a deletion expects in each Region. */

@@ -59,6 +59,7 @@ export function windowActivities(deps: Deps): Pick<EmergencyActivities, 'openWin
         ...stateOf(opened.row),
         joined: opened.joined !== undefined,
         ...(opened.preempted === undefined ? {} : { preempted: opened.preempted }),
+        ...(opened.rotation === undefined ? {} : { rotation: opened.rotation }),
         holdMs: ACT_TIMEOUT_MS + deps.config.recovery.holdSeconds * 1000,
         ...(receiptRefused === undefined ? {} : { receiptRefused }),
       };

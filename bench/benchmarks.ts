@@ -1,6 +1,8 @@
+import { pacing } from './pacing';
 import { revokeCommand } from './revokeCommand';
 import { revokeDisable } from './revokeDisable';
 import { revokeLoaded } from './revokeLoaded';
+import { rewrap } from './rewrap';
 import type { Session } from './session';
 import type { Figure } from './timing';
 import { windowsAct } from './windowsAct';
@@ -15,4 +17,4 @@ export interface Benchmark {
 }
 
 /** One file, one line. */
-export const BENCHMARKS: readonly Benchmark[] = [revokeDisable, revokeCommand, revokeLoaded, windowsMemory, windowsAct];
+export const BENCHMARKS: readonly Benchmark[] = [revokeDisable, revokeCommand, revokeLoaded, windowsMemory, windowsAct, rewrap, pacing];

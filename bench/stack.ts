@@ -38,7 +38,7 @@ export class BenchStack {
   ) {}
 
   /** With room for so many keys, quotas off, and nothing in it. */
-  static async start(keys: number, log: (line: string) => void): Promise<BenchStack> {
+  static async start(keys: number, log: (line: string) => void, changes: Partial<Config> = {}): Promise<BenchStack> {
     const dataDir = mkdtempSync(join(tmpdir(), 'keywarden-bench-'));
     const files = demoFiles(dataDir);
     const stack = await startDevStack({
@@ -49,7 +49,7 @@ export class BenchStack {
       environment: { KEYWARDEN_DEV_CREDENTIALS: files.credentials, AWS_ACCESS_KEY_ID: 'AKIALOCALSNS', AWS_SECRET_ACCESS_KEY: 'local', KEYWARDEN_WORKFLOW_BUNDLE: join(__dirname, 'workflow-bundle.js') },
       log,
       signals: false,
-      prepare: (dir, facts) => prepareDemo(dir, facts, { purposes: [...PURPOSES, ...Array.from({ length: keys }, (_, i) => purposeOf(i))] }),
+      prepare: (dir, facts) => prepareDemo(dir, facts, { ...changes, purposes: [...PURPOSES, ...Array.from({ length: keys }, (_, i) => purposeOf(i))] }),
     });
     const { kms: endpoint, temporal } = stack.ready;
     const admin = new LocalKmsAdmin(endpoint);

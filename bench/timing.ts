@@ -5,12 +5,15 @@ export interface Figure {
   unit: string;
   /** What it was measured against, in the same run. */
   against: string;
-  /** At most this. */
+  /** At most this; with `atLeast`, at least. */
   goal: number;
+  atLeast?: true;
   /** Of the same figure over the fifths of the run: how far it can be trusted. */
   min: number;
   max: number;
 }
+
+export const isMet = (f: Pick<Figure, 'value' | 'goal' | 'atLeast'>): boolean => (f.atLeast === true ? f.value >= f.goal : f.value <= f.goal);
 
 /** Milliseconds since the epoch, finer than `Date.now`. */
 export const exactNow = (): number => performance.timeOrigin + performance.now();

@@ -4,7 +4,7 @@ import type { EmergencyActivities } from '../domain/activities';
 import { activityQueue } from '../domain/names';
 import { BENCH_QUEUE, type BenchActivities } from './queue';
 
-export { initializeKeys, recoverKey, revokeKey } from '../workflows';
+export { initializeKeys, recoverKey, revokeKey, rotateKey } from '../workflows';
 
 const empty = proxyActivities<BenchActivities>({ taskQueue: BENCH_QUEUE, startToCloseTimeout: '20 s' });
 const emergency = proxyActivities<EmergencyActivities>({ taskQueue: activityQueue('emergency'), startToCloseTimeout: '20 s' });

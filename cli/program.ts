@@ -13,11 +13,13 @@ import * as init from './commands/init';
 import * as migrate from './commands/migrate';
 import * as recover from './commands/recover';
 import * as revoke from './commands/revoke';
+import * as rotate from './commands/rotate';
 import * as sign from './commands/sign';
 import * as status from './commands/status';
+import * as verifyRotation from './commands/verifyRotation';
 import * as worker from './commands/worker';
 
-const COMMANDS: { register: Register }[] = [dev, demo, worker, migrate, init, status, revoke, recover, approve, sign, identity, audit, doctor];
+const COMMANDS: { register: Register }[] = [dev, demo, worker, migrate, init, status, revoke, recover, rotate, verifyRotation, approve, sign, identity, audit, doctor];
 
 export async function program(argv: string[]): Promise<void> {
   const top = new Command('keywarden')

@@ -1,5 +1,5 @@
 import type { AlertFacts } from './alert';
-import type { InitializeInput, RecoverInput, RevokeInput } from './inputs';
+import type { InitializeInput, RecoverInput, RevokeInput, RotateInput } from './inputs';
 import type { ProcedureRef, WindowOutcome } from './keyRow';
 import type { Plan } from './plan';
 import type { QuorumState } from './quorum';
@@ -86,6 +86,8 @@ export interface WindowState {
 export interface WindowOpened extends WindowState {
   joined: boolean;
   preempted?: ProcedureRef;
+  /** The rotation that was pre-empted. */
+  rotation?: ProcedureRef;
   /** How long the disabled state must hold after pre-empting, in milliseconds. */
   holdMs: number;
   /** Why the start's proof was not kept as a receipt, if so. */
@@ -153,4 +155,69 @@ export interface InitializeActivities {
   replicateKey(a: { purpose: string; region: string }): Promise<{ made: boolean }>;
   pointAlias(a: { purpose: string; region: string }): Promise<{ made: boolean }>;
   makeCanary(a: { purpose: string }): Promise<{ made: boolean }>;
+  makeSchedule(): Promise<{ state: 'made' | 'found' | 'unsupported'; id: string }>;
+}
+
+/** What a rotation's check found. */
+export interface RotationChecked extends Considered {
+  keyId: string;
+  keyArn: string;
+  purpose: string;
+  /** Nobody need sign: what the key needs by itself is all that will be done. */
+  free: boolean;
+  /** Due or not, in words. */
+  why: string;
+  /** What a person should know, though it stops nothing. */
+  findings: { kind: 'rotation-quota' | 'replica-down'; text: string }[];
+  wrapped: { subjectKeys: number; columnKeyValues: number };
+  searchable: boolean;
+  /** Stretches that may run at once. */
+  parallel: number;
+}
+
+/** A wrapped key's place in the order of a re-wrap; stretches are cut at places. */
+export interface RewrapPlace {
+  material: string;
+  purpose: string;
+  subjectId: string;
+}
+
+export interface StretchDone {
+  rewrapped: number;
+  /** Changed or deleted by somebody else meanwhile. */
+  changed: number;
+  setAside: number;
+}
+
+export interface RotationVerified {
+  material: string;
+  /** Wrapped keys that still stand on older material, without those set aside. */
+  left: number;
+  setAside: number;
+  /** Written by this rotation, by its audit rows. */
+  rewrapped: number;
+  columnKeys: number;
+}
+
+export interface DueKey {
+  purpose: string;
+  keyId: string;
+  due: boolean;
+  overdue: boolean;
+  why: string;
+  /** The procedure that holds the key now. */
+  open?: string;
+}
+
+export interface RotationActivities {
+  considerRotation(a: { input: RotateInput; decisions: Arrived[]; malformed: number }): Promise<RotationChecked>;
+  beginRotation(a: { keyId: string }): Promise<{ stale: number }>;
+  makeMaterial(a: { keyId: string; digest?: string }): Promise<{ material: string; made: 'made' | 'used' | 'found' }>;
+  rewrapColumnKeys(a: { keyId: string }): Promise<StretchDone>;
+  planStretches(a: { keyId: string; after?: RewrapPlace; count: number }): Promise<{ ends: RewrapPlace[] }>;
+  rewrapStretch(a: { keyId: string; after?: RewrapPlace; upTo: RewrapPlace }): Promise<StretchDone>;
+  verifyRotation(a: { keyId: string }): Promise<RotationVerified>;
+  endRotation(a: { keyId: string; outcome: 'rotated' | 'incomplete' | 'ended'; why?: string }): Promise<void>;
+  dueKeys(): Promise<{ keys: DueKey[]; searchable: boolean }>;
+  alert(a: AlertFacts): Promise<{ eventId: string; messageId: string }>;
 }

@@ -16,6 +16,9 @@ export const ERROR_CODES = {
   'KW-GRANT-UNKNOWN': { final: true, means: 'a grant appeared on the key after its revocation' },
   'KW-CENSUS': { final: true, means: 'something still depends on the key' },
   'KW-PROCEDURE-OPEN': { final: true, means: 'another procedure holds the key' },
+  'KW-NOT-BUILT': { final: true, means: 'this build cannot do that yet' },
+  'KW-ROTATION-QUOTA': { final: true, means: 'the on-demand rotations that KMS allows in the life of a key are used up' },
+  'KW-WRAPPED-KEY': { final: true, means: 'a wrapped key does not open: corrupt, of another context, or of an unknown CMK' },
   // approvals
   'KW-APPROVAL-FORM': { final: true, means: 'the proof is not a Keywarden approval' },
   'KW-APPROVAL-SIGNATURE': { final: true, means: 'the signature does not fit the identity' },

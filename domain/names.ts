@@ -27,6 +27,9 @@ export const ownAlias = (name: string): string => `alias/keywarden/${name}`;
 export const receiptsKey = (duty: Duty): string => ownAlias(`receipts-${duty}`);
 export const CHECKPOINT_KEY = ownAlias('checkpoint');
 
+/** The one Schedule: daily, visible and pausable in the Temporal UI. */
+export const ROTATION_SCHEDULE = 'keywarden-rotate-due-keys';
+
 /** Tags that say whose a CMK is; an alias can be moved, these are written at creation. */
 export const TAG = {
   application: 'keywarden:application',

@@ -1,5 +1,5 @@
 import { ActivityCancellationType, proxyActivities, type ActivityOptions } from '@temporalio/workflow';
-import type { EmergencyActivities, InitializeActivities, RecoveryActivities } from '../domain/activities';
+import type { EmergencyActivities, InitializeActivities, RecoveryActivities, RotationActivities } from '../domain/activities';
 import { activityQueue } from '../domain/names';
 
 /** A cancelled act counts as ended when it has ended, not when it was asked to. */
@@ -20,4 +20,10 @@ export const emergencyLong = proxyActivities<EmergencyActivities>({ taskQueue: a
 export const recovery = proxyActivities<RecoveryActivities>({ taskQueue: activityQueue('recovery'), startToCloseTimeout: '30 s', scheduleToCloseTimeout: '3 min', retry: tries, cancellationType });
 
 export const making = proxyActivities<Pick<InitializeActivities, 'makeKey' | 'replicateKey' | 'pointAlias'>>({ taskQueue: activityQueue('recovery'), startToCloseTimeout: '60 s', retry: { initialInterval: '500 ms', maximumInterval: '30 s' } });
-export const routine = proxyActivities<Pick<InitializeActivities, 'findOwnKeys' | 'makeCanary'>>({ taskQueue: activityQueue('routine'), startToCloseTimeout: '30 s', retry: { initialInterval: '500 ms', maximumInterval: '30 s' } });
+export const routine = proxyActivities<Pick<InitializeActivities, 'findOwnKeys' | 'makeCanary' | 'makeSchedule'>>({ taskQueue: activityQueue('routine'), startToCloseTimeout: '30 s', retry: { initialInterval: '500 ms', maximumInterval: '30 s' } });
+
+/** A rotation's short acts. Reading counts over millions of rows may take the store its three seconds more than once. */
+export const rotating = proxyActivities<Omit<RotationActivities, 'rewrapStretch' | 'rewrapColumnKeys' | 'verifyRotation'>>({ taskQueue: activityQueue('routine'), startToCloseTimeout: '60 s', scheduleToCloseTimeout: '5 min', retry: tries, cancellationType });
+
+/** A stretch lasts as long as its keys and the rate allow; it heartbeats every 2 s, so a worker's death shows within seconds. */
+export const rewrapping = proxyActivities<Pick<RotationActivities, 'rewrapStretch' | 'rewrapColumnKeys' | 'verifyRotation'>>({ taskQueue: activityQueue('routine'), startToCloseTimeout: '2 h', heartbeatTimeout: '15 s', retry: tries, cancellationType });

@@ -2,3 +2,5 @@
 export { initializeKeys } from './initializeKeys';
 export { recoverKey } from './recoverKey';
 export { revokeKey } from './revokeKey';
+export { rotateDueKeys } from './rotateDueKeys';
+export { rotateKey } from './rotateKey';

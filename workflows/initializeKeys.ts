@@ -30,6 +30,7 @@ export async function initializeKeys(raw: InitializeInput = {}): Promise<Initial
     await p.step('replicate', () => each(purposes, own.regions.slice(1), (purpose, region) => making.replicateKey.executeWithOptions({ summary: `replicate ${purpose} to ${region}` }, [{ purpose, region }])));
     await p.step('alias', () => each(purposes, own.regions, (purpose, region) => making.pointAlias.executeWithOptions({ summary: `alias of ${purpose} in ${region}` }, [{ purpose, region }])));
     await p.step('canary', () => each(purposes, ['all'], (purpose) => routine.makeCanary.executeWithOptions({ summary: `canary of ${purpose}` }, [{ purpose }])));
+    await p.step('schedule', () => routine.makeSchedule.executeWithOptions({ summary: 'make or find the daily schedule of rotations' }, []), (s) => (s.state === 'unsupported' ? 'this Temporal server has no Schedules' : `${s.id} ${s.state}`));
     p.outcome('initialized');
     return { keys, ownKeys: own.keys };
   });

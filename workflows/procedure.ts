@@ -23,7 +23,7 @@ export interface CarriedProcedure {
 export class Procedure<Step extends string> {
   readonly decisions: Decisions;
   private readonly steps: StepStatus[];
-  private readonly state: Pick<ProcedureStatus, 'phase' | 'pendingApproval' | 'deadline' | 'outcome'> = { phase: 'starting' };
+  private readonly state: Pick<ProcedureStatus, 'phase' | 'pendingApproval' | 'deadline' | 'outcome' | 'progress'> = { phase: 'starting' };
   private searchable: boolean;
   /** Raised by each `look`; whoever waits compares it with what it saw. */
   looks = 0;
@@ -114,6 +114,11 @@ export class Procedure<Step extends string> {
       const { plan, digest, words, quorum, decided } = considered;
       this.state.pendingApproval = { plan, digest, words, needed: quorum.missing + quorum.signed.length, missing: quorum.missing, eligible: quorum.eligible, decided, refused: this.decisions.refused };
     }
+    this.show();
+  }
+
+  progress(progress: ProcedureStatus['progress']): void {
+    this.state.progress = progress;
     this.show();
   }
 

@@ -88,6 +88,7 @@ class Revocation {
     this.p.deadline(opened.deadline);
     if (opened.preempted !== undefined) this.p.goOn(this.preempt(opened.preempted.workflowId, opened.holdMs));
     else this.p.skip('hold', 'no other procedure was at work');
+    if (opened.rotation !== undefined) this.p.goOn(this.endRotation(opened.rotation.workflowId));
     return opened.joined ? this.join(opened) : this.window(opened);
   }
 
@@ -149,6 +150,11 @@ class Revocation {
       },
       (o) => (o.joined ? `joined ${o.procedure.workflowId}` : `open until ${o.deadline}`) + (o.receiptRefused === undefined ? '' : `; ${o.receiptRefused}`),
     );
+  }
+
+  /** A rotation was at work: what it has re-wrapped stays so, and it ends by itself when it looks at the key's row; this wakes it. */
+  private async endRotation(rotation: string): Promise<void> {
+    await getExternalWorkflowHandle(rotation).cancel().catch(() => undefined);
   }
 
   /** A recovery was at work: it is cancelled, and the disabled state is held until nothing of it can still act. */

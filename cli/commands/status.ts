@@ -1,12 +1,12 @@
 import { KeywardenError } from '../../domain/errors';
 import { moment } from '../../domain/duration';
-import type { ProcedureStatus, StepState } from '../../domain/status';
+import { progressInWords, type ProcedureStatus, type StepState } from '../../domain/status';
 import type { Context } from '../context';
 import { EXIT } from '../output';
 import { statusOf } from '../procedures';
 import type { Register } from '../register';
 
-const TYPES = ['initializeKeys', 'revokeKey', 'recoverKey'];
+const TYPES = ['initializeKeys', 'revokeKey', 'recoverKey', 'rotateKey', 'rotateDueKeys'];
 const MARK: Record<StepState, string> = { waiting: ' ', running: '…', retrying: '!', done: '✓', failed: '✗', skipped: '-' };
 
 export const register: Register = (program, run) => {
@@ -16,7 +16,7 @@ export const register: Register = (program, run) => {
     .action(
       run<[string | undefined]>(async (ctx, what) => {
         if (what === undefined) return listOpen(ctx);
-        return /^(revokeKey|recoverKey|initializeKeys)-/.test(what) || !(await isKey(ctx, what)) ? one(ctx, what) : keyStatus(ctx, what);
+        return /^(revokeKey|recoverKey|initializeKeys|rotateKey|rotateDueKeys)-/.test(what) || !(await isKey(ctx, what)) ? one(ctx, what) : keyStatus(ctx, what);
       }),
     );
 };
@@ -39,6 +39,7 @@ async function listOpen(ctx: Context): Promise<number> {
       continue;
     }
     ctx.out.line(`  ${o.status.phase}${o.status.deadline === undefined ? '' : `; window ends ${moment(o.status.deadline, Date.now())}`}`);
+    if (o.status.progress !== undefined) ctx.out.line(`  ${progressInWords(o.status.progress)}`);
     for (const m of o.status.missing ?? []) ctx.out.line(`  ${ctx.out.yellow('!')} ${m}`);
     for (const l of whoIsMissing(o.workflowId, o.key, o.status)) ctx.out.line(`  ${l}`);
   }
@@ -71,6 +72,7 @@ async function one(ctx: Context, workflowId: string): Promise<number> {
     ctx.out.bold(workflowId),
     `  ${s.phase}${s.outcome === undefined || s.outcome === s.phase ? '' : ` (${s.outcome})`}${s.deadline === undefined ? '' : `; window ends ${moment(s.deadline, Date.now())}`}`,
     ...s.steps.map((x) => `  [${MARK[x.state]}] ${x.title}${x.detail === undefined ? '' : `: ${x.detail}`}`),
+    ...(s.progress === undefined ? [] : [`  ${progressInWords(s.progress)}`]),
     ...(s.pendingApproval === undefined ? [] : ['', ...s.pendingApproval.words.map((w) => `  | ${w}`)]),
     ...whoIsMissing(workflowId, keyOf(description), s).map((l) => `  ${l}`),
     ...(s.pendingApproval !== undefined && s.pendingApproval.refused > 0 ? [`  ${s.pendingApproval.refused} proof(s) refused; the last: ${s.pendingApproval.lastRefusal ?? ''}`] : []),
@@ -87,16 +89,19 @@ async function isKey(ctx: Context, what: string): Promise<boolean> {
 async function keyStatus(ctx: Context, key: string): Promise<number> {
   const [config, kms, { resolveTarget }, store] = await Promise.all([ctx.config(), ctx.kms('operator'), import('../../activities/targets'), ctx.store()]);
   const target = await resolveTarget(config, kms, key);
-  const [row, wrapped] = await Promise.all([store.readKey(target.keyId), store.countWrapped(target.keyId)]);
+  const [row, wrapped, setAside] = await Promise.all([store.readKey(target.keyId), store.countWrapped(target.keyId), store.readSetAside(target.keyId, { limit: 20 })]);
   const regions = Object.fromEntries([...[...target.seen].map(([r, m]) => [r, m.KeyState]), ...target.absent.map((r) => [r, 'absent']), ...target.silent.map((s) => [s.region, 'no answer'])]);
   const window = row?.window;
   const quarantined = window !== undefined && window.outcome === undefined && window.mode === 'quarantine';
   ctx.out.result(
-    { keyId: target.keyId, purpose: target.purpose, regions, window: window === undefined ? undefined : { deadline: window.deadline, mode: window.mode, outcome: window.outcome, procedure: window.procedure.workflowId }, wrapped },
+    { keyId: target.keyId, purpose: target.purpose, regions, window: window === undefined ? undefined : { deadline: window.deadline, mode: window.mode, outcome: window.outcome, procedure: window.procedure.workflowId }, rotation: row?.rotation?.workflowId, rotated: row?.rotated, wrapped, setAside },
     ctx.out.bold(`${target.purpose}  ${target.keyId}`),
     ...Object.entries(regions).map(([r, s]) => `  ${r.padEnd(16)} ${s !== 'Enabled' ? ctx.out.red(String(s)) : quarantined ? ctx.out.yellow('Enabled, quarantined: only re-wrap may read') : ctx.out.green('Enabled')}`),
     ...(window === undefined ? [] : [`  window: ${window.outcome ?? `open until ${moment(window.deadline, Date.now())}`} (${window.procedure.workflowId})`]),
+    ...(row?.rotation === undefined ? [] : [`  rotation: under way (${row.rotation.workflowId})`]),
+    ...(row?.rotated === undefined ? [] : [`  rotated: ${moment(row.rotated.at, Date.now())}, material ${row.rotated.material.slice(0, 12)}…`]),
     `  depends on it: ${wrapped.subjectKeys} subject keys, ${wrapped.columnKeyValues} CEK values`,
+    ...setAside.map((a) => `  ${ctx.out.red('does not open')}: ${a.kind === 'cek' ? 'CEK' : 'subject key'} ${a.id} (${a.code}, found ${a.at})`),
   );
   return EXIT.done;
 }

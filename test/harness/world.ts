@@ -10,11 +10,11 @@ import { Client, Connection } from '@temporalio/client';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, NativeConnection, Runtime } from '@temporalio/worker';
 import type { RegionalKms } from '../../activities/kms';
-import { disablePlan, recoveryPlan, revocationPlan } from '../../activities/planning';
+import { disablePlan, recoveryPlan, revocationPlan, rotationPlan } from '../../activities/planning';
 import { resolveTarget } from '../../activities/targets';
 import type { ApprovalClaims } from '../../domain/approval';
 import { parseConfig, type Config } from '../../domain/config';
-import type { RecoverInput, RevokeInput } from '../../domain/inputs';
+import type { RecoverInput, RevokeInput, RotateInput } from '../../domain/inputs';
 import { aliasOf, WORKFLOW_QUEUE, type Role } from '../../domain/names';
 import { widens, type Plan } from '../../domain/plan';
 import type { ProcedureStatus } from '../../domain/status';
@@ -165,8 +165,9 @@ export class World {
   }
 
   /** A plan as its signer's machine makes it. */
-  async plan(operation: 'revokeKey' | 'recoverKey', input: RevokeInput | RecoverInput, where: { workflowId: string; firstRunId?: string }): Promise<Plan> {
+  async plan(operation: Plan['operation'], input: RevokeInput | RecoverInput | RotateInput, where: { workflowId: string; firstRunId?: string }): Promise<Plan> {
     const target = await resolveTarget(this.config, this.operator, input.key);
+    if (operation === 'rotateKey') return rotationPlan(this.config, input as RotateInput, target, where);
     if (operation === 'revokeKey' && !widens(input as RevokeInput)) return disablePlan(this.config, input as RevokeInput, target, where);
     const sources = { config: this.config, kms: this.operator, row: await this.store.real.readKey(target.keyId), now: await this.now() };
     return operation === 'revokeKey' ? revocationPlan(sources, input as RevokeInput, target, where) : recoveryPlan(sources, input as RecoverInput, target, where);
@@ -194,7 +195,7 @@ export class World {
   }
 
   /** A person's decision on a running procedure, by the signal or the Update. */
-  async token(workflowId: string, operation: 'revokeKey' | 'recoverKey', input: RevokeInput | RecoverInput, name: string, role: Role, changes: Partial<ApprovalClaims> = {}): Promise<string> {
+  async token(workflowId: string, operation: Plan['operation'], input: RevokeInput | RecoverInput | RotateInput, name: string, role: Role, changes: Partial<ApprovalClaims> = {}): Promise<string> {
     const { raw } = await this.client.workflow.getHandle(workflowId).describe();
     const firstRunId = raw.workflowExecutionInfo?.firstRunId || raw.workflowExecutionInfo?.execution?.runId || '';
     return this.sign(name, role, await this.plan(operation, input, { workflowId, firstRunId }), changes);

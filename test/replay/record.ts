@@ -6,6 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { WorkflowHandle } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils';
+import { addColumnKey, addSubjects } from '../procedures/wrapped';
 import { createWorld, days, type World } from '../harness/world';
 
 export const HISTORIES = join(__dirname, 'histories');
@@ -22,6 +23,7 @@ export async function record(): Promise<void> {
   try {
     await recordRecovery(now);
     await recordRejections(now);
+    await recordRotation(now);
   } finally {
     await now.stop();
   }
@@ -61,6 +63,27 @@ async function recordRecovery(world: World): Promise<void> {
   await revocation.result();
   await save('recoverKey-recovered', recovery);
   await save('revokeKey-recovered', revocation);
+}
+
+async function recordRotation(world: World): Promise<void> {
+  await addSubjects(world, 'user-data', 0, 30);
+  await addColumnKey(world, 'user-data', 'CEK_golden');
+  const input = { key: 'user-data', reason };
+  const signed = await world.client.workflow.start('rotateKey', { taskQueue: 'keywarden', workflowId: 'golden-rotateKey-rotated', args: [input] });
+  await world.until('it waits', async () => (await world.status(signed.workflowId)).pendingApproval !== undefined);
+  await signed.signal('approve', { proof: await world.token(signed.workflowId, 'rotateKey', input, 'dave', 'KeyManagementAdmin') });
+  await signed.result();
+  await save('rotateKey-rotated', signed);
+  const rejected = await world.client.workflow.start('rotateKey', { taskQueue: 'keywarden', workflowId: 'golden-rotateKey-rejected', args: [input] });
+  await world.until('it waits', async () => (await world.status(rejected.workflowId)).pendingApproval !== undefined);
+  await rejected.signal('reject', { proof: await world.token(rejected.workflowId, 'rotateKey', input, 'dave', 'KeyManagementAdmin', { decision: 'reject' }) });
+  await rejected.result();
+  await save('rotateKey-rejected', rejected);
+  await world.kms.admin.advanceClock(days(91));
+  await new Promise((r) => setTimeout(r, 1_500)); // the workers hear of the clock
+  const daily = await world.client.workflow.start('rotateDueKeys', { taskQueue: 'keywarden', workflowId: 'golden-rotateDueKeys', args: [{}] });
+  await daily.result();
+  await save('rotateDueKeys', daily);
 }
 
 async function recordRejections(world: World): Promise<void> {

@@ -4,6 +4,8 @@ import * as real from '../../../workflows';
 
 export const initializeKeys = real.initializeKeys;
 export const recoverKey = real.recoverKey;
+export const rotateDueKeys = real.rotateDueKeys;
+export const rotateKey = real.rotateKey;
 
 /** Waits a second before it disables: another first command than the histories tell of. */
 export async function revokeKey(...args: Parameters<typeof real.revokeKey>): ReturnType<typeof real.revokeKey> {

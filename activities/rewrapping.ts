@@ -1,0 +1,90 @@
+import { Context, heartbeat } from '@temporalio/activity';
+import type { RewrapPlace, RotationActivities, StretchDone } from '../domain/activities';
+import { KeywardenError } from '../domain/errors';
+import { rotationOf } from '../domain/keyRow';
+import type { SubjectKey } from '../stores/store';
+import type { Deps } from './deps';
+import { entry, execution, type Execution } from './execution';
+import type { RegionalKms } from './kms';
+import { rotationTarget } from './materials';
+import { Mover } from './mover';
+import type { Pacer } from './pacer';
+
+/** The claim of the rotation that an activity works for; whoever has none re-wraps nothing. */
+export interface Held {
+  e: Execution;
+  keyId: string;
+  purpose: string;
+  /** The material under which everything must stand. */
+  material: string;
+}
+
+/** Read from the key's row, never from the workflow; a revocation takes the claim away. */
+export async function held(deps: Deps, keyId: string): Promise<Held> {
+  const e = await execution(deps);
+  const row = await deps.store.readKey(keyId);
+  const { material } = rotationOf(row, keyId, e);
+  if (material === undefined) throw new KeywardenError('KW-NOT-YET', 'the new material is not there yet', { key: keyId, notDone: 'nothing was re-wrapped', next: 'it is tried again' });
+  return { e, keyId, purpose: row!.purpose, material };
+}
+
+/** Where a stretch stands after its last written page: what a heartbeat holds, and where the next attempt goes on. */
+interface Standing {
+  after?: RewrapPlace | undefined;
+  done: StretchDone;
+  pages: number;
+}
+
+export function rewrapActivities(deps: Deps, pacerOf: (kms: RegionalKms) => Pacer): Pick<RotationActivities, 'planStretches' | 'rewrapStretch'> {
+  const { rewrap } = deps.config;
+  return {
+    async planStretches(a) {
+      const { keyId, material } = await held(deps, a.keyId);
+      const cut = (after: RewrapPlace | undefined, size: number, count: number): Promise<RewrapPlace[]> => deps.store.staleStretches({ keyId, material, after, size: Math.ceil(size), count });
+      const ends: RewrapPlace[] = [];
+      // the first are shorter, each by its part: side by side, equal ones would all end at once, and KMS would wait for the next
+      for (let i = 1; a.after === undefined && i < rewrap.stretches && i < a.count; i++) {
+        const [end] = await cut(ends.at(-1), (rewrap.stretchKeys * i) / rewrap.stretches, 1);
+        if (end === undefined) return { ends };
+        ends.push(end);
+      }
+      return { ends: [...ends, ...(await cut(ends.at(-1) ?? a.after, rewrap.stretchKeys, a.count - ends.length))] };
+    },
+
+    async rewrapStretch(a) {
+      const mine = await held(deps, a.keyId);
+      const { kms } = await rotationTarget(deps, a.keyId);
+      const mover = new Mover(deps, mine, kms, pacerOf(kms));
+      let at: Standing = (Context.current().info.heartbeatDetails as Standing | undefined) ?? { after: a.after, done: { rewrapped: 0, changed: 0, setAside: 0 }, pages: 0 };
+      const read = (after: RewrapPlace | undefined): Promise<SubjectKey[]> => {
+        const page = deps.store.readStale({ keyId: mine.keyId, material: mine.material, after, upTo: a.upTo, limit: rewrap.pageKeys });
+        page.catch(() => undefined); // told where it is waited for
+        return page;
+      };
+      const beat = setInterval(() => heartbeat(at), 2_000);
+      try {
+        for (let next = read(at.after), first = true; ; first = false) {
+          const page = await next;
+          const last = page.at(-1);
+          if (last === undefined) return at.done;
+          if (first) await intend(deps, mine, 'RewrapSubjectKeys');
+          const after = { material: last.keyMaterialId ?? '', purpose: last.purpose, subjectId: last.subjectId };
+          next = read(after); // while this page is with KMS
+          const counts = await mover.page(page, `${Context.current().info.attempt}/${at.pages}`);
+          at = { after, done: { rewrapped: at.done.rewrapped + counts.rewrapped, changed: at.done.changed + counts.changed, setAside: at.done.setAside + counts.setAside }, pages: at.pages + 1 };
+          heartbeat(at);
+          Context.current().cancellationSignal.throwIfAborted();
+        }
+      } finally {
+        clearInterval(beat);
+      }
+    },
+  };
+}
+
+/** Rule 3: no wrapped key is overwritten before this row is stored; each page's own row is written with the page. */
+export async function intend(deps: Deps, { e, keyId, material }: Held, action: string, occasion = ''): Promise<void> {
+  const where = await deps.trail.record([entry(deps, e, { action, phase: 'intended', keyId, occasion, detail: { material } })]);
+  // the page's row goes to the store itself: what is told before it must stand there before it
+  if (where === 'journal') await deps.trail.drain();
+}
