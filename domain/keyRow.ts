@@ -127,6 +127,11 @@ export function openWindowOf(row: KeyRow | undefined): RecoveryWindow | undefine
   return row?.window !== undefined && row.window.outcome === undefined ? row.window : undefined;
 }
 
+/** Whether applications must do without the key: from its revocation until it is recovered, and for ever where it is not. */
+export function isRevoked(row: Pick<KeyRow, 'window'>): boolean {
+  return row.window !== undefined && row.window.outcome !== 'recovered';
+}
+
 /** The window in which a recovery may act now, or the reason why none may (rule 4: no recovery after the window). */
 export function recoverableWindow(row: KeyRow | undefined, keyId: string, now: number): RecoveryWindow {
   const last = row?.window;

@@ -1,10 +1,11 @@
 import type { Receipt } from '../../domain/approval';
 import type { AuditEntry, AuditRow } from '../../domain/audit';
 import type { KeyRow } from '../../domain/keyRow';
-import type { AuditFilter, ProofUse, Store, SubjectKey } from '../store';
+import type { Acknowledged, AuditFilter, Consumer, ConsumerSeen, KeyMark, ProofUse, Store, SubjectKey } from '../store';
 import * as approvals from './approvalRows';
 import * as audit from './auditRows';
 import { Connection } from './connection';
+import * as consumers from './consumers';
 import { withKeyLease } from './keyLease';
 import * as keys from './keyRows';
 import { migrate, shippedMigrations, type Migration } from './migrate';
@@ -82,5 +83,18 @@ export class EmbeddedStore implements Store {
   }
   countWrapped(keyId: string): Promise<{ columnKeyValues: number; subjectKeys: number }> {
     return subjects.countWrapped(this.connection, keyId);
+  }
+
+  keyMarks(purposes: readonly string[]): Promise<KeyMark[]> {
+    return keys.keyMarks(this.connection, purposes);
+  }
+  saveConsumer(consumer: Consumer, acknowledged: readonly Acknowledged[]): Promise<void> {
+    return consumers.saveConsumer(this.connection, consumer, acknowledged);
+  }
+  removeConsumer(consumerId: string): Promise<void> {
+    return consumers.removeConsumer(this.connection, consumerId);
+  }
+  consumersOf(purpose: string, keyId: string): Promise<ConsumerSeen[]> {
+    return consumers.consumersOf(this.connection, purpose, keyId);
   }
 }

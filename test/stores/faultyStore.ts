@@ -2,7 +2,7 @@ import type { Receipt } from '../../domain/approval';
 import type { AuditEntry, AuditRow } from '../../domain/audit';
 import { KeywardenError } from '../../domain/errors';
 import type { KeyRow } from '../../domain/keyRow';
-import type { AuditFilter, ProofUse, Store, SubjectKey } from '../../stores/store';
+import type { Acknowledged, AuditFilter, Consumer, ConsumerSeen, KeyMark, ProofUse, Store, SubjectKey } from '../../stores/store';
 
 /**
  * How a call fails.
@@ -146,12 +146,25 @@ export class FaultyStore implements Store {
   countWrapped(keyId: string): Promise<{ columnKeyValues: number; subjectKeys: number }> {
     return this.call('countWrapped', () => this.real.countWrapped(keyId));
   }
+  keyMarks(purposes: readonly string[]): Promise<KeyMark[]> {
+    return this.call('keyMarks', () => this.real.keyMarks(purposes));
+  }
+  saveConsumer(consumer: Consumer, acknowledged: readonly Acknowledged[]): Promise<void> {
+    return this.call('saveConsumer', () => this.real.saveConsumer(consumer, acknowledged));
+  }
+  removeConsumer(consumerId: string): Promise<void> {
+    return this.call('removeConsumer', () => this.real.removeConsumer(consumerId));
+  }
+  consumersOf(purpose: string, keyId: string): Promise<ConsumerSeen[]> {
+    return this.call('consumersOf', () => this.real.consumersOf(purpose, keyId));
+  }
 }
 
 /** Typed so that a method added to the port is missed here at compile time. */
 const METHOD_SET: Record<Exclude<StoreMethod, 'close'>, true> = {
   migrate: true, ping: true, readKey: true, listKeys: true, changeKey: true, withKeyLease: true, appendAudit: true, readAudit: true, auditHead: true,
   consumeProof: true, saveReceipt: true, receiptsFor: true, savePlan: true, readPlan: true, putSubjectKey: true, readSubjectKey: true, countWrapped: true,
+  keyMarks: true, saveConsumer: true, removeConsumer: true, consumersOf: true,
 };
 export const METHODS = Object.keys(METHOD_SET) as StoreMethod[];
 
