@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * Builds dist/: the command (keywarden.js), what provisions servers for the tests (provision.js), and the workflow
+ * Builds dist/: the command (keywarden.js), the library (client.js), what provisions servers for the tests (provision.js), and the workflow
  * bundle. `--if-needed` builds only what is older than its sources. Needs node_modules.
  */
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -18,6 +18,7 @@ const EXTERNAL = ['@temporalio/worker', '@temporalio/core-bridge', '@temporalio/
 
 const BUNDLES = [
   { entry: 'cli/main.ts', out: 'keywarden.js', sources: SOURCES },
+  { entry: 'client/index.ts', out: 'client.js', sources: ['client', 'domain', 'stores'] },
   { entry: 'local/temporal/provision.ts', out: 'provision.js', sources: ['local/temporal', 'local/supervise'] },
 ];
 const WORKFLOWS = { entry: 'workflows/index.ts', out: 'workflow-bundle.js', sources: ['workflows', 'domain'] };
