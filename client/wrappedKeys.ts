@@ -1,8 +1,8 @@
 import { DecryptCommand, GenerateDataKeyWithoutPlaintextCommand, type KMSClient } from '@aws-sdk/client-kms';
+import { subjectContext } from '../domain/encryptionContext';
 import { KeywardenError } from '../domain/errors';
 import { errorName, isSilence } from '../domain/kmsErrors';
 import { aliasOf } from '../domain/names';
-import { subjectContext } from '../domain/subject';
 import type { SubjectKey } from '../stores/store';
 
 /** The longest that one Region is waited for. */

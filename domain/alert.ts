@@ -1,7 +1,8 @@
 /** A message to security that a person can act on from a phone, and its structured twin. */
 export const ALERT_KINDS = [
   'key-revoked', 'revocation-incomplete', 'window-reminder', 'window-ended', 'recovery-requested', 'key-recovered', 'recovery-refused', 'recovery-preempted',
-  'approval-refused', 'quarantined', 'deletion-scheduled', 'revocation-rejected', 'test',
+  'approval-refused', 'quarantined', 'deletion-scheduled', 'revocation-rejected',
+  'rotation-requested', 'key-rotated', 'rotation-incomplete', 'rotation-failed', 'rotation-overdue', 'rotation-quota', 'test',
 ] as const;
 export type AlertKind = (typeof ALERT_KINDS)[number];
 
@@ -34,6 +35,12 @@ const HEADLINE: Record<AlertKind, string> = {
   quarantined: 'Key quarantined: only re-wrap may read',
   'deletion-scheduled': 'KEY DELETION SCHEDULED',
   'revocation-rejected': 'Revocation rejected: nothing was done',
+  'rotation-requested': 'Rotation waits for a signature',
+  'key-rotated': 'Key rotated',
+  'rotation-incomplete': 'ROTATION INCOMPLETE',
+  'rotation-failed': 'ROTATION FAILED',
+  'rotation-overdue': 'ROTATION OVERDUE',
+  'rotation-quota': 'On-demand rotations are running out',
   test: 'Test message',
 };
 

@@ -45,6 +45,22 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   rotation: z.strictObject({ periodDays: z.int().min(90).max(365).default(90) }).prefault({}),
+  rewrap: z
+    .strictObject({
+      /** KMS's quota for symmetric requests of this account in the primary Region, a second. */
+      requestsPerSecond: z.int().min(1).max(1_000_000).default(10_000),
+      /** Share of it that is left to live traffic. */
+      reservePercent: z.int().min(0).max(95).default(50),
+      /** KMS calls under way at once, in one worker. */
+      concurrency: z.int().min(1).max(256).default(32),
+      /** Keys that one transaction writes. */
+      pageKeys: z.int().min(1).max(2_000).default(500),
+      /** Keys that one activity re-wraps, page by page. */
+      stretchKeys: z.int().min(1).max(100_000).default(5_000),
+      /** Such activities at once. */
+      stretches: z.int().min(1).max(50).default(4),
+    })
+    .prefault({}),
   quorum: quorum.default({}),
   people: z.array(person).default([]),
   alerts: z.strictObject({ topicArn: z.string().regex(/^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[\w.-]+$/, 'an SNS topic ARN') }),

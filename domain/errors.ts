@@ -22,6 +22,9 @@ export const ERROR_CODES = {
   'KW-SUBJECT-KEY': { final: true, means: "the subject's wrapped key is corrupt, or was wrapped for something else" },
   'KW-FIELD-FORM': { final: true, means: 'the bytes are not an encrypted field of a version that this build knows' },
   'KW-FIELD-FORGED': { final: true, means: 'the encrypted field was changed, or is not of this subject, purpose and field' },
+  'KW-NOT-BUILT': { final: true, means: 'this build cannot do that yet' },
+  'KW-ROTATION-QUOTA': { final: true, means: 'the on-demand rotations that KMS allows in the life of a key are used up' },
+  'KW-WRAPPED-KEY': { final: true, means: 'a wrapped key does not open: corrupt, of another context, or of an unknown CMK' },
   // approvals
   'KW-APPROVAL-FORM': { final: true, means: 'the proof is not a Keywarden approval' },
   'KW-APPROVAL-SIGNATURE': { final: true, means: 'the signature does not fit the identity' },

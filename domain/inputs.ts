@@ -47,6 +47,18 @@ export const recoverInput = z.strictObject({
   requestedBy: requestedBy.optional(),
 });
 
+export const rotateInput = z.strictObject({
+  key,
+  strategy: z.enum(['in-place', 'replace']).optional(),
+  reason: text().optional(),
+  /** Ask a person before new material is made, also when it is due. */
+  signOff: z.literal('required').optional(),
+  proof: proof.optional(),
+  requestedBy: requestedBy.optional(),
+});
+
+export const rotateDueInput = z.strictObject({ requestedBy: requestedBy.optional() });
+
 export const initializeInput = z.strictObject({
   purposes: z.array(z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/)).min(1).max(100).optional(),
   requestedBy: requestedBy.optional(),
@@ -59,6 +71,8 @@ export const decision = z.strictObject({
 
 export type RevokeInput = z.output<typeof revokeInput>;
 export type RecoverInput = z.output<typeof recoverInput>;
+export type RotateInput = z.output<typeof rotateInput>;
+export type RotateDueInput = z.output<typeof rotateDueInput>;
 export type InitializeInput = z.output<typeof initializeInput>;
 
 /** Parses or throws `KW-INPUT` with the path of the first wrong field; nothing has been done then. */

@@ -53,7 +53,21 @@ export interface KeyRow {
   window?: RecoveryWindow;
   /** The recovery that is at work, if any. */
   recovery?: ProcedureRef & { since: string };
+  /** The rotation that is at work, if any. */
+  rotation?: Rotation;
+  /** How the last rotation ended that went to its end. */
+  rotated?: { at: string; material: string; workflowId: string; setAside: number };
   destroyedAt?: string;
+}
+
+export interface Rotation extends ProcedureRef {
+  since: string;
+  /** The material that was current when the rotation took the key: any other after it is the new one. */
+  from: string;
+  /** The material under which everything is re-wrapped; absent until it is known to be there. */
+  material?: string;
+  /** When KMS was last asked for new material without a known answer. */
+  askedAt?: string;
 }
 
 export interface Opened {
@@ -62,6 +76,8 @@ export interface Opened {
   joined?: ProcedureRef;
   /** The recovery that this revocation pre-empts. */
   preempted?: ProcedureRef;
+  /** The rotation that this revocation pre-empts. */
+  rotation?: ProcedureRef;
 }
 
 export interface Opening {
@@ -84,8 +100,8 @@ export function openWindow(row: KeyRow | undefined, o: Opening): Opened {
     return { row: { ...base, window: seen(open, o) } };
   }
   if (open !== undefined && open.disabling.some((p) => same(p, o.procedure))) return { row: base, joined: open.procedure };
-  const preempted = base.recovery === undefined ? {} : { preempted: { workflowId: base.recovery.workflowId, firstRunId: base.recovery.firstRunId } };
-  const { recovery: _ended, ...rest } = base;
+  const preempted = { ...(base.recovery === undefined ? {} : { preempted: ref(base.recovery) }), ...(base.rotation === undefined ? {} : { rotation: ref(base.rotation) }) };
+  const { recovery: _ended, rotation: _too, ...rest } = base;
   if (open !== undefined) {
     const window: RecoveryWindow = { ...seen(open, o), mode: open.mode === 'disable' || o.mode === 'disable' ? 'disable' : 'quarantine', disabling: [...open.disabling, o.procedure], joiners: [...(open.joiners ?? []), o.procedure] };
     return { row: { ...rest, epoch: base.epoch + 1, window }, joined: open.procedure, ...preempted };
@@ -173,6 +189,35 @@ export function closeWindow(row: KeyRow, outcome: WindowOutcome, at: string): Ke
   const { recovery: _ended, ...rest } = row;
   return { ...rest, window: { ...row.window, outcome }, ...(outcome === 'destroyed' ? { destroyedAt: at } : {}) };
 }
+
+/** A rotation takes the row; `abandoned` is one whose workflow was ended from outside. Idempotent for one procedure. */
+export function beginRotation(row: KeyRow, procedure: ProcedureRef, from: string, at: string, abandoned?: ProcedureRef): KeyRow {
+  const holder = openWindowOf(row)?.procedure ?? row.recovery ?? row.rotation;
+  if (row.rotation !== undefined && holder === row.rotation && same(row.rotation, procedure)) return row;
+  if (holder !== undefined && !(holder === row.rotation && abandoned !== undefined && same(holder, abandoned))) {
+    throw new KeywardenError('KW-PROCEDURE-OPEN', `another procedure holds the key: ${holder.workflowId}`, { key: row.keyId, notDone: 'the key was not rotated', next: 'look at it with `keywarden status`; rotate when it has ended' });
+  }
+  // what an abandoned rotation had asked KMS for is still its answer: asking again would spend a second one
+  const asked = row.rotation === undefined ? { from } : { from: row.rotation.from, ...(row.rotation.material === undefined ? {} : { material: row.rotation.material }), ...(row.rotation.askedAt === undefined ? {} : { askedAt: row.rotation.askedAt }) };
+  return { ...row, rotation: { ...ref(procedure), since: at, ...asked } };
+}
+
+/** The rotation as this procedure holds it; a revocation that came takes it away. */
+export function rotationOf(row: KeyRow | undefined, keyId: string, procedure: ProcedureRef): Rotation {
+  if (row?.rotation === undefined || !same(row.rotation, procedure) || openWindowOf(row) !== undefined) {
+    throw new KeywardenError('KW-PREEMPTED', 'the key is not held by this rotation any more', { key: keyId, notDone: 'the rest was not re-wrapped; what was re-wrapped stays so', next: 'look at `keywarden status`; rotate again when the key is free' });
+  }
+  return row.rotation;
+}
+
+/** The rotation is over, whatever its end. */
+export function endRotation(row: KeyRow, procedure: ProcedureRef, rotated?: KeyRow['rotated']): KeyRow {
+  if (row.rotation === undefined || !same(row.rotation, procedure)) return row;
+  const { rotation: _ended, ...rest } = row;
+  return rotated === undefined ? rest : { ...rest, rotated };
+}
+
+const ref = (p: ProcedureRef): ProcedureRef => ({ workflowId: p.workflowId, firstRunId: p.firstRunId });
 
 export function same(a: ProcedureRef, b: ProcedureRef): boolean {
   return a.workflowId === b.workflowId && a.firstRunId === b.firstRunId;

@@ -1,5 +1,5 @@
 import { duration } from './duration';
-import type { RecoverInput, RevokeInput } from './inputs';
+import type { RecoverInput, RevokeInput, RotateInput } from './inputs';
 import type { Duty } from './names';
 import type { QuorumName } from './quorum';
 
@@ -20,7 +20,7 @@ export interface RegionPlan {
  */
 export interface Plan {
   v: 1;
-  operation: 'revokeKey' | 'recoverKey';
+  operation: 'revokeKey' | 'recoverKey' | 'rotateKey';
   input: Record<string, unknown>;
   application: string;
   environment: string;
@@ -37,20 +37,21 @@ export interface Plan {
 }
 
 /** What an audit row says of a plan: why, and for which incident. */
-export function matter(plan: Pick<Plan, 'input'>): { reason: string; incident?: string } {
+export function matter(plan: Pick<Plan, 'input'>): { reason?: string; incident?: string } {
   const { reason, incident } = plan.input;
-  return { reason: String(reason), ...(incident === undefined ? {} : { incident: String(incident) }) };
+  return { ...(reason === undefined ? {} : { reason: String(reason) }), ...(incident === undefined ? {} : { incident: String(incident) }) };
 }
 
 /** Which signatures the plan as a whole needs. A revocation that only disables needs one. */
 export function quorumOf(plan: Pick<Plan, 'operation' | 'input'>): QuorumName {
-  if (plan.operation === 'recoverKey') return 'recoverKey';
+  if (plan.operation !== 'revokeKey') return plan.operation;
   return widens(plan.input as RevokeInput) ? 'revokeKey.widen' : 'revokeKey.disable';
 }
 
 /** Duties that act on the plan: each verifies approvals itself and keeps its own receipts. */
 export function dutiesOf(plan: Pick<Plan, 'operation' | 'input'>): Duty[] {
   if (plan.operation === 'recoverKey') return ['recovery'];
+  if (plan.operation === 'rotateKey') return ['routine'];
   return widens(plan.input as RevokeInput) ? ['emergency', 'recovery'] : ['emergency'];
 }
 
@@ -77,6 +78,11 @@ export function planInWords(plan: Plan, windowMs: number): string[] {
     if (input.afterWindow === 'destroyed') lines.push(`${n++}. When two people have signed: schedule its deletion in every Region AT ONCE.`);
     if (input.acceptLoss === true) lines.push(`${n++}. CRYPTO-SHRED: data that still depends on the key is lost for ever.`);
     if (input.acknowledgeOutage === true) lines.push(`   The outage of the database under this key is acknowledged.`);
+  } else if (plan.operation === 'rotateKey') {
+    const input = plan.input as RotateInput;
+    lines.push(`ROTATE ${key} of ${where}, ${input.strategy ?? 'in-place'}`);
+    lines.push('1. Make new key material in the same CMK. It cannot be withdrawn; KMS allows 25 of these in the life of a key.');
+    lines.push('2. Re-wrap every CEK value and subject key under it. What is encrypted already stays readable all the time.');
   } else {
     const input = plan.input as RecoverInput;
     lines.push(`RECOVER ${key} of ${where}`);
@@ -87,7 +93,7 @@ export function planInWords(plan: Plan, windowMs: number): string[] {
     for (const g of input.acceptGrants ?? []) lines.push(`- keep the grant ${g}, which appeared after the revocation`);
     lines.push(`It ends the window opened by ${plan.revocation ?? 'the revocation'}.`);
   }
-  lines.push(`Reason: ${String(plan.input['reason'])}`);
+  if (plan.input['reason'] !== undefined) lines.push(`Reason: ${String(plan.input['reason'])}`);
   if (plan.input['incident'] !== undefined) lines.push(`Incident: ${String(plan.input['incident'])}`);
   lines.push(`Workflow: ${plan.workflowId}${plan.firstRunId === undefined ? ' (not started yet)' : `, run ${plan.firstRunId}`}`);
   return lines;

@@ -1,3 +1,4 @@
+import { duration } from './duration';
 import type { Plan } from './plan';
 import type { Role } from './names';
 
@@ -11,6 +12,29 @@ export interface ProcedureStatus {
   outcome?: string;
   /** What has not happened yet and keeps failing, in words. */
   missing?: string[];
+  /** Of a re-wrap. */
+  progress?: Progress;
+}
+
+export interface Progress {
+  done: number;
+  total: number;
+  /** Wrapped keys that do not open; they wait for a person. */
+  setAside: number;
+  /** Keys a second, over the last minute or so. */
+  perSecond?: number;
+  leftMs?: number;
+}
+
+/** `120,000 of 1,000,000 keys, 480 a second, 30 min left, 2 set aside` */
+export function progressInWords(p: Progress): string {
+  const n = (x: number): string => Math.round(x).toString().replace(/\B(?=(\d{3})+$)/g, ',');
+  return [
+    `${n(p.done)} of ${n(Math.max(p.total, p.done))} keys`,
+    ...(p.perSecond === undefined ? [] : [`${n(p.perSecond)} a second`]),
+    ...(p.leftMs === undefined ? [] : [`${duration(p.leftMs)} left`]),
+    ...(p.setAside === 0 ? [] : [`${n(p.setAside)} set aside`]),
+  ].join(', ');
 }
 
 export type StepState = 'waiting' | 'running' | 'retrying' | 'done' | 'failed' | 'skipped';
@@ -53,6 +77,7 @@ const MARK: Record<StepState, string> = { waiting: '⬜', running: '🔄', retry
 export function checklist(title: string, s: ProcedureStatus): string {
   const lines = [`## ${title}`, '', `**${s.phase}**${s.outcome === undefined ? '' : ` → ${s.outcome}`}`, ''];
   for (const step of s.steps) lines.push(`- ${MARK[step.state]} ${step.title}${step.detail === undefined ? '' : ` — ${step.detail.slice(0, 300)}`}`);
+  if (s.progress !== undefined) lines.push('', progressInWords(s.progress));
   if (s.deadline !== undefined) lines.push('', `Recovery window ends **${s.deadline.replace('T', ' ').replace(/\.\d+Z$/, ' UTC')}**`);
   const p = s.pendingApproval;
   if (p !== undefined) {

@@ -30,10 +30,29 @@ export const RECOVER_STEPS = [
   { name: 'notify', title: 'Tell security' },
 ] as const satisfies readonly StepDefinition[];
 
+export const ROTATE_STEPS = [
+  { name: 'check', title: 'Check the key, its rotations and what is wrapped under it' },
+  { name: 'sign', title: 'A person signs the new material, where one must' },
+  { name: 'begin', title: 'Take the key for this rotation' },
+  { name: 'material', title: 'Make new key material, or use what KMS has made' },
+  { name: 'column-keys', title: 'Re-wrap the column encryption keys' },
+  { name: 'subject-keys', title: 'Re-wrap the subject keys' },
+  { name: 'verify', title: 'Verify that nothing is left on older material' },
+  { name: 'close', title: 'Record the rotation and give the key back' },
+  { name: 'notify', title: 'Tell security' },
+] as const satisfies readonly StepDefinition[];
+
+export const ROTATE_DUE_STEPS = [
+  { name: 'look', title: 'Find the keys that are due' },
+  { name: 'rotate', title: 'Rotate each of them' },
+  { name: 'warn', title: 'Tell security what is overdue' },
+] as const satisfies readonly StepDefinition[];
+
 export const INITIALIZE_STEPS = [
   { name: 'own-keys', title: "Find Keywarden's own keys" },
   { name: 'create', title: 'Make or find the CMK of each purpose' },
   { name: 'replicate', title: 'Replicate each CMK to every Region' },
   { name: 'alias', title: 'Point the alias of each purpose at its CMK in every Region' },
   { name: 'canary', title: 'Make the canary of each CMK' },
+  { name: 'schedule', title: 'Make the daily schedule of rotations' },
 ] as const satisfies readonly StepDefinition[];

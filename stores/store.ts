@@ -1,6 +1,7 @@
 import type { Receipt } from '../domain/approval';
 import type { AuditEntry, AuditRow } from '../domain/audit';
 import type { KeyRow } from '../domain/keyRow';
+import type { Bucket } from '../domain/pacing';
 
 /**
  * The database port: what activities need of a store. Two adapters (embedded/, sqlserver/), one contract suite.
@@ -49,6 +50,34 @@ export interface Store {
   removeConsumer(consumerId: string): Promise<void>;
   /** All consumers of a purpose, and what each has acknowledged of one of its CMKs. */
   consumersOf(purpose: string, keyId: string): Promise<ConsumerSeen[]>;
+
+  /**
+   * A page of the subject keys under a CMK that do not stand on `material`, after a place and up to one, in the order of places.
+   * What is set aside, and has not changed since, is left out.
+   */
+  readStale(page: StaleRange & { limit: number }): Promise<SubjectKey[]>;
+  /** Cuts what `readStale` would give into stretches of `size` keys: the place at the end of each, `count` at most; [] when nothing is left. */
+  staleStretches(range: Omit<StaleRange, 'upTo'> & { size: number; count: number }): Promise<Place[]>;
+  /** How many subject keys under the CMK do not stand on `material`, and how many of them are set aside as they are. */
+  countStale(keyId: string, material: string): Promise<{ stale: number; setAside: number }>;
+  /**
+   * One transaction: each key that still has the ciphertext that was read gets the new one, what does not open is set aside, and the row that
+   * `audit` makes of the counts is appended. What has changed or gone meanwhile is left as it is and counted as `changed`.
+   */
+  writePage(page: RewrappedPage): Promise<PageCounts>;
+  readSetAside(keyId: string, options: { limit: number }): Promise<SetAside[]>;
+
+  /** CEKs that have a value under the CMK, by name, after a name. */
+  listColumnKeys(keyId: string, options: { after?: string; limit: number }): Promise<ColumnKey[]>;
+  readColumnKey(name: string): Promise<ColumnKey | undefined>;
+  /** Adds a CEK with its first value, and the COLUMN MASTER KEY object where it is missing. The first stays, and is returned. */
+  putColumnKey(key: ColumnKey, path: string): Promise<ColumnKey>;
+  /** Adds, then drops, if the values are still those given; `changed` says that they are not, and nothing was done. */
+  changeColumnKey(expected: ColumnKey, change: { add?: ColumnKeyValue & { path: string }; drop?: string }): Promise<'done' | 'changed'>;
+  setColumnKeyAside(aside: SetAside): Promise<void>;
+
+  /** Read, change and write the row of a shared rate under its lock; the second argument is the database's own time, in milliseconds. */
+  changeBucket<T>(name: string, change: (bucket: Bucket | undefined, now: number) => { bucket: Bucket; result: T }): Promise<T>;
 }
 
 export interface KeyMark {
@@ -77,6 +106,67 @@ export interface Acknowledged {
 export interface ConsumerSeen extends Pick<Consumer, 'consumerId' | 'drainsWithinMs'> {
   lastSeenMsAgo: number;
   acknowledged?: { epoch: number; msAgo: number };
+}
+
+/** Where a subject key stands in the order of a re-wrap; '' for material that is not known. */
+export interface Place {
+  material: string;
+  purpose: string;
+  subjectId: string;
+}
+
+export interface StaleRange {
+  keyId: string;
+  /** What does not stand on this material is stale. */
+  material: string;
+  /** Exclusive. */
+  after?: Place | undefined;
+  /** Inclusive. */
+  upTo?: Place | undefined;
+}
+
+export interface RewrappedPage {
+  keyId: string;
+  rewrapped: { subjectId: string; purpose: string; before: string; after: string; keyMaterialId: string }[];
+  setAside: SetAside[];
+  audit(counts: PageCounts): AuditEntry;
+}
+
+export interface PageCounts {
+  rewrapped: number;
+  changed: number;
+  setAside: number;
+}
+
+/** A wrapped key that does not open. */
+export interface SetAside {
+  keyId: string;
+  kind: 'subject' | 'cek';
+  purpose: string;
+  /** Subject id, or name of the CEK. */
+  id: string;
+  /** As it was found. */
+  encryptedKey: string;
+  /** KMS's name of the error. */
+  code: string;
+  at: string;
+  workflowId: string;
+}
+
+/** A column encryption key as the Always Encrypted catalog holds it. */
+export interface ColumnKey {
+  name: string;
+  purpose: string;
+  /** One or two, by the name of their COLUMN MASTER KEY object. */
+  values: ColumnKeyValue[];
+}
+
+export interface ColumnKeyValue {
+  /** COLUMN MASTER KEY object. */
+  masterKey: string;
+  /** Base64 of the envelope (domain/columnKey.ts). */
+  value: string;
+  keyId: string;
 }
 
 export interface AuditFilter {
@@ -109,4 +199,6 @@ export interface SubjectKey {
   /** KMS key material id under which it is wrapped: 64 hex digits. */
   keyMaterialId?: string;
   createdAt: string;
+  /** Set while the subject's data is being destroyed. */
+  state?: 'erasing';
 }

@@ -3,7 +3,7 @@ import { link } from '../../domain/auditChain';
 import { canonicalJson } from '../../domain/canonical';
 import { canonicalEntry } from '../canonicalEntry';
 import type { AuditFilter } from '../store';
-import type { Connection } from './connection';
+import type { Connection, Transaction } from './connection';
 import type { Row, SqlValue, Step } from './driver';
 
 const COLUMNS = 'seq, prev, hash, entry';
@@ -14,26 +14,30 @@ const TIME_WINDOW = 20_000;
 /** Head and insert in one transaction, so that two processes never link to the same row (rule 10). Idempotent by event (rule 6). */
 export async function appendAudit(connection: Connection, entries: readonly AuditEntry[]): Promise<AuditRow[]> {
   if (entries.length === 0) return [];
+  entries.forEach(canonicalEntry);
+  return connection.transaction('appending to the audit trail', (tx) => appendIn(tx, entries));
+}
+
+/** The same inside a transaction that does what the rows tell of. */
+export async function appendIn(tx: Transaction, entries: readonly AuditEntry[]): Promise<AuditRow[]> {
   const texts = entries.map(canonicalEntry);
-  return connection.transaction('appending to the audit trail', async (tx) => {
-    const ids = JSON.stringify(entries.map((e) => e.eventId));
-    const [found = [], heads = []] = await tx.run(
-      [`SELECT ${COLUMNS} FROM audit WHERE event_id IN (SELECT value FROM json_each(?))`, [ids]],
-      ['SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1', []],
-    );
-    const rows = new Map(found.map(toAuditRow).map((row) => [row.entry.eventId, row]));
-    let head = heads.map(toHead)[0];
-    const inserts: Step[] = [];
-    entries.forEach((entry, i) => {
-      if (rows.has(entry.eventId)) return;
-      const row = link(head, entry);
-      rows.set(entry.eventId, row);
-      inserts.push([`INSERT INTO audit (${COLUMNS}) VALUES (?, ?, ?, ?)`, [row.seq, row.prev, row.hash, texts[i] as string]]);
-      head = row;
-    });
-    if (inserts.length > 0) await tx.run(...inserts);
-    return entries.map((e) => rows.get(e.eventId) as AuditRow);
+  const ids = JSON.stringify(entries.map((e) => e.eventId));
+  const [found = [], heads = []] = await tx.run(
+    [`SELECT ${COLUMNS} FROM audit WHERE event_id IN (SELECT value FROM json_each(?))`, [ids]],
+    ['SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1', []],
+  );
+  const rows = new Map(found.map(toAuditRow).map((row) => [row.entry.eventId, row]));
+  let head = heads.map(toHead)[0];
+  const inserts: Step[] = [];
+  entries.forEach((entry, i) => {
+    if (rows.has(entry.eventId)) return;
+    const row = link(head, entry);
+    rows.set(entry.eventId, row);
+    inserts.push([`INSERT INTO audit (${COLUMNS}) VALUES (?, ?, ?, ?)`, [row.seq, row.prev, row.hash, texts[i] as string]]);
+    head = row;
   });
+  if (inserts.length > 0) await tx.run(...inserts);
+  return entries.map((e) => rows.get(e.eventId) as AuditRow);
 }
 
 /** Pages by seq: constant memory, and no statement stays open between pages, which would keep the write-ahead log from shrinking. */

@@ -1,14 +1,18 @@
 import type { Receipt } from '../../domain/approval';
 import type { AuditEntry, AuditRow } from '../../domain/audit';
 import type { KeyRow } from '../../domain/keyRow';
-import type { Acknowledged, AuditFilter, Consumer, ConsumerSeen, KeyMark, ProofUse, Store, SubjectKey } from '../store';
+import type { Bucket } from '../../domain/pacing';
+import type { Acknowledged, AuditFilter, ColumnKey, ColumnKeyValue, Consumer, ConsumerSeen, KeyMark, PageCounts, Place, ProofUse, RewrappedPage, SetAside, StaleRange, Store, SubjectKey } from '../store';
 import * as approvals from './approvalRows';
 import * as audit from './auditRows';
+import { changeBucket } from './buckets';
+import * as columnKeys from './columnKeys';
 import { Connection } from './connection';
 import * as consumers from './consumers';
 import { withKeyLease } from './keyLease';
 import * as keys from './keyRows';
 import { migrate, shippedMigrations, type Migration } from './migrate';
+import * as rewrapping from './rewrapping';
 import * as subjects from './subjectKeys';
 
 /**
@@ -96,5 +100,40 @@ export class EmbeddedStore implements Store {
   }
   consumersOf(purpose: string, keyId: string): Promise<ConsumerSeen[]> {
     return consumers.consumersOf(this.connection, purpose, keyId);
+  }
+  readStale(page: StaleRange & { limit: number }): Promise<SubjectKey[]> {
+    return rewrapping.readStale(this.connection, page);
+  }
+  staleStretches(range: Omit<StaleRange, 'upTo'> & { size: number; count: number }): Promise<Place[]> {
+    return rewrapping.staleStretches(this.connection, range);
+  }
+  countStale(keyId: string, material: string): Promise<{ stale: number; setAside: number }> {
+    return rewrapping.countStale(this.connection, keyId, material);
+  }
+  writePage(page: RewrappedPage): Promise<PageCounts> {
+    return rewrapping.writePage(this.connection, page);
+  }
+  readSetAside(keyId: string, options: { limit: number }): Promise<SetAside[]> {
+    return rewrapping.readSetAside(this.connection, keyId, options.limit);
+  }
+
+  listColumnKeys(keyId: string, options: { after?: string; limit: number }): Promise<ColumnKey[]> {
+    return columnKeys.listColumnKeys(this.connection, keyId, options);
+  }
+  readColumnKey(name: string): Promise<ColumnKey | undefined> {
+    return columnKeys.readColumnKey(this.connection, name);
+  }
+  putColumnKey(key: ColumnKey, path: string): Promise<ColumnKey> {
+    return columnKeys.putColumnKey(this.connection, key, path);
+  }
+  changeColumnKey(expected: ColumnKey, change: { add?: ColumnKeyValue & { path: string }; drop?: string }): Promise<'done' | 'changed'> {
+    return columnKeys.changeColumnKey(this.connection, expected, change);
+  }
+  setColumnKeyAside(aside: SetAside): Promise<void> {
+    return columnKeys.setColumnKeyAside(this.connection, aside);
+  }
+
+  changeBucket<T>(name: string, change: (bucket: Bucket | undefined, now: number) => { bucket: Bucket; result: T }): Promise<T> {
+    return changeBucket(this.connection, name, change);
   }
 }

@@ -22,13 +22,13 @@ export async function readSubjectKey(connection: Connection, subjectId: string, 
   return (await connection.read('reading the subject key', BY_SUBJECT, [subjectId, purpose])).map(toSubjectKey)[0];
 }
 
-/** A libsql file has no Always Encrypted catalog, so no CEK values are ever under a CMK here. */
 export async function countWrapped(connection: Connection, keyId: string): Promise<{ columnKeyValues: number; subjectKeys: number }> {
-  const rows = await connection.read('counting what the key wraps', 'SELECT count(*) AS n FROM subject_key WHERE key_id = ?', [keyId]);
-  return { columnKeyValues: 0, subjectKeys: rows[0]?.['n'] as number };
+  const sql = 'SELECT (SELECT count(*) FROM subject_key WHERE key_id = ?) AS subjects, (SELECT count(*) FROM column_key_value WHERE key_id = ?) AS ceks';
+  const [row] = await connection.read('counting what the key wraps', sql, [keyId, keyId]);
+  return { columnKeyValues: row?.['ceks'] as number, subjectKeys: row?.['subjects'] as number };
 }
 
-function toSubjectKey(row: Row): SubjectKey {
+export function toSubjectKey(row: Row): SubjectKey {
   const material = row['key_material_id'];
   return {
     subjectId: row['subject_id'] as string,
@@ -38,5 +38,6 @@ function toSubjectKey(row: Row): SubjectKey {
     keyArn: row['key_arn'] as string,
     ...(material === null ? {} : { keyMaterialId: material as string }),
     createdAt: row['created_at'] as string,
+    ...(row['state'] === 'erasing' ? { state: 'erasing' as const } : {}),
   };
 }

@@ -27,10 +27,14 @@ let db, inode, open = 0, idle;
 
 function drop() {
   prepared.clear();
-  open = 0;
   const old = db;
+  const begun = open !== 0;
   db = undefined;
-  if (old) try { old.close(); } catch {}
+  open = 0;
+  if (!old) return;
+  // closing alone lets the file's lock go only when the last statement is collected
+  if (begun) try { old.exec('ROLLBACK'); } catch {}
+  try { old.close(); } catch {}
 }
 
 function connect() {

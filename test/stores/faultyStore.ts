@@ -2,7 +2,8 @@ import type { Receipt } from '../../domain/approval';
 import type { AuditEntry, AuditRow } from '../../domain/audit';
 import { KeywardenError } from '../../domain/errors';
 import type { KeyRow } from '../../domain/keyRow';
-import type { Acknowledged, AuditFilter, Consumer, ConsumerSeen, KeyMark, ProofUse, Store, SubjectKey } from '../../stores/store';
+import type { Bucket } from '../../domain/pacing';
+import type { Acknowledged, AuditFilter, ColumnKey, ColumnKeyValue, Consumer, ConsumerSeen, KeyMark, PageCounts, Place, ProofUse, RewrappedPage, SetAside, StaleRange, Store, SubjectKey } from '../../stores/store';
 
 /**
  * How a call fails.
@@ -158,6 +159,39 @@ export class FaultyStore implements Store {
   consumersOf(purpose: string, keyId: string): Promise<ConsumerSeen[]> {
     return this.call('consumersOf', () => this.real.consumersOf(purpose, keyId));
   }
+  readStale(page: StaleRange & { limit: number }): Promise<SubjectKey[]> {
+    return this.call('readStale', () => this.real.readStale(page));
+  }
+  staleStretches(range: Omit<StaleRange, 'upTo'> & { size: number; count: number }): Promise<Place[]> {
+    return this.call('staleStretches', () => this.real.staleStretches(range));
+  }
+  countStale(keyId: string, material: string): Promise<{ stale: number; setAside: number }> {
+    return this.call('countStale', () => this.real.countStale(keyId, material));
+  }
+  writePage(page: RewrappedPage): Promise<PageCounts> {
+    return this.call('writePage', () => this.real.writePage(page));
+  }
+  readSetAside(keyId: string, options: { limit: number }): Promise<SetAside[]> {
+    return this.call('readSetAside', () => this.real.readSetAside(keyId, options));
+  }
+  listColumnKeys(keyId: string, options: { after?: string; limit: number }): Promise<ColumnKey[]> {
+    return this.call('listColumnKeys', () => this.real.listColumnKeys(keyId, options));
+  }
+  readColumnKey(name: string): Promise<ColumnKey | undefined> {
+    return this.call('readColumnKey', () => this.real.readColumnKey(name));
+  }
+  putColumnKey(key: ColumnKey, path: string): Promise<ColumnKey> {
+    return this.call('putColumnKey', () => this.real.putColumnKey(key, path));
+  }
+  changeColumnKey(expected: ColumnKey, change: { add?: ColumnKeyValue & { path: string }; drop?: string }): Promise<'done' | 'changed'> {
+    return this.call('changeColumnKey', () => this.real.changeColumnKey(expected, change));
+  }
+  setColumnKeyAside(aside: SetAside): Promise<void> {
+    return this.call('setColumnKeyAside', () => this.real.setColumnKeyAside(aside));
+  }
+  changeBucket<T>(name: string, change: (bucket: Bucket | undefined, now: number) => { bucket: Bucket; result: T }): Promise<T> {
+    return this.call('changeBucket', () => this.real.changeBucket(name, change));
+  }
 }
 
 /** Typed so that a method added to the port is missed here at compile time. */
@@ -165,6 +199,7 @@ const METHOD_SET: Record<Exclude<StoreMethod, 'close'>, true> = {
   migrate: true, ping: true, readKey: true, listKeys: true, changeKey: true, withKeyLease: true, appendAudit: true, readAudit: true, auditHead: true,
   consumeProof: true, saveReceipt: true, receiptsFor: true, savePlan: true, readPlan: true, putSubjectKey: true, readSubjectKey: true, countWrapped: true,
   keyMarks: true, saveConsumer: true, removeConsumer: true, consumersOf: true,
+  readStale: true, staleStretches: true, countStale: true, writePage: true, readSetAside: true, listColumnKeys: true, readColumnKey: true, putColumnKey: true, changeColumnKey: true, setColumnKeyAside: true, changeBucket: true,
 };
 export const METHODS = Object.keys(METHOD_SET) as StoreMethod[];
 

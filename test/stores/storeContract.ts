@@ -2,7 +2,7 @@ import type { Receipt } from '../../domain/approval';
 import { isRevoked, type KeyRow } from '../../domain/keyRow';
 import { GENESIS } from '../../domain/audit';
 import { verifyTrail } from '../../stores/auditTrail';
-import type { Store, SubjectKey } from '../../stores/store';
+import type { ColumnKey, Place, RewrappedPage, SetAside, Store, SubjectKey } from '../../stores/store';
 import { collect, disabling, failure } from './entries';
 
 /** What every adapter of the port must do. `open` gives a store on an empty, migrated database of its own; calling the returned `again` opens the same database once more. */
@@ -323,6 +323,145 @@ export function storeContract(name: string, open: () => Promise<{ store: Store; 
         await store.putSubjectKey({ ...key, subjectId: 'user-3', keyId: 'mrk-2' });
         expect(await store.countWrapped('mrk-1')).toEqual({ columnKeyValues: 0, subjectKeys: 2 });
         expect(await store.countWrapped('mrk-9')).toEqual({ columnKeyValues: 0, subjectKeys: 0 });
+      });
+    });
+
+    describe('pages of a re-wrap', () => {
+      const OLD = 'a'.repeat(64);
+      const NEW = 'b'.repeat(64);
+      const OTHER = 'c'.repeat(64);
+      const at = '2026-01-05T09:00:00.000Z';
+      const subject = (subjectId: string, more: Partial<SubjectKey> = {}): SubjectKey => ({ subjectId, purpose: 'user-data', encryptedKey: `old-${subjectId}`, keyId: 'mrk-1', keyArn: 'arn:aws:kms:eu-west-1:111122223333:key/mrk-1', keyMaterialId: OLD, createdAt: at, ...more });
+      const ids = (keys: readonly SubjectKey[]): string[] => keys.map((k) => k.subjectId);
+      const page = (keys: readonly SubjectKey[], more: Partial<RewrappedPage> = {}): RewrappedPage => ({
+        keyId: 'mrk-1',
+        rewrapped: keys.map((k) => ({ subjectId: k.subjectId, purpose: k.purpose, before: k.encryptedKey, after: `new-${k.subjectId}`, keyMaterialId: NEW })),
+        setAside: [],
+        audit: ({ rewrapped, changed, setAside }) => disabling(`page-${keys[0]?.subjectId ?? ''}`, { action: 'RewrapKeys', detail: { rewrapped, changed, setAside } }),
+        ...more,
+      });
+      const poisoned = (k: SubjectKey): SetAside => ({ keyId: 'mrk-1', kind: 'subject', purpose: k.purpose, id: k.subjectId, encryptedKey: k.encryptedKey, code: 'InvalidCiphertextException', at, workflowId: 'w' });
+      const put = async (...keys: SubjectKey[]): Promise<SubjectKey[]> => {
+        for (const k of keys) await store.putSubjectKey(k);
+        return keys;
+      };
+      const stale = (more: Partial<Parameters<Store['readStale']>[0]> = {}): Promise<SubjectKey[]> => store.readStale({ keyId: 'mrk-1', material: NEW, limit: 100, ...more });
+      const place = (k: SubjectKey): Place => ({ material: k.keyMaterialId ?? '', purpose: k.purpose, subjectId: k.subjectId });
+
+      it('hold what stands on any other material, in one order, and nothing else', async () => {
+        const { keyMaterialId: _unknown, ...unknown } = subject('u9');
+        await put(subject('u2'), subject('u1'), subject('u3', { keyMaterialId: NEW }), subject('u4', { keyMaterialId: OTHER }), unknown, subject('u5', { keyId: 'mrk-2' }), subject('u6', { purpose: 'payment-data' }));
+        expect(ids(await stale())).toEqual(['u9', 'u6', 'u1', 'u2', 'u4']);
+        expect(await store.countStale('mrk-1', NEW)).toEqual({ stale: 5, setAside: 0 });
+        expect(ids(await stale({ limit: 2 }))).toEqual(['u9', 'u6']);
+        expect(ids(await stale({ after: place(subject('u1')) }))).toEqual(['u2', 'u4']);
+        expect(ids(await stale({ after: place(unknown), upTo: place(subject('u1')) }))).toEqual(['u6', 'u1']);
+      });
+
+      it('are cut into stretches that cover it all and do not overlap', async () => {
+        await put(...Array.from({ length: 25 }, (_, i) => subject(`u${String(i).padStart(2, '0')}`, i < 20 ? {} : { keyMaterialId: OTHER })));
+        const ends = await store.staleStretches({ keyId: 'mrk-1', material: NEW, size: 10, count: 9 });
+        expect(ends.map((e) => e.subjectId)).toEqual(['u09', 'u19', 'u24']);
+        const covered = await Promise.all(ends.map((upTo, i) => stale({ after: ends[i - 1], upTo })));
+        expect(ids(covered.flat())).toEqual(ids(await stale()));
+        expect(await store.staleStretches({ keyId: 'mrk-1', material: NEW, size: 10, count: 2, after: ends[1] })).toEqual([ends[2]]);
+        expect(await store.staleStretches({ keyId: 'mrk-1', material: NEW, size: 10, count: 2, after: ends[2] })).toEqual([]);
+      });
+
+      it('are written whole, with their audit row', async () => {
+        const keys = await put(subject('u1'), subject('u2'));
+        expect(await store.writePage(page(keys))).toEqual({ rewrapped: 2, changed: 0, setAside: 0 });
+        expect(await other.readSubjectKey('u1', 'user-data')).toEqual({ ...keys[0], encryptedKey: 'new-u1', keyMaterialId: NEW });
+        expect(await stale()).toEqual([]);
+        expect((await collect(other.readAudit())).map((r) => r.entry.detail)).toEqual([{ rewrapped: 2, changed: 0, setAside: 0 }]);
+        expect((await verifyTrail(store)).bad).toBeUndefined();
+      });
+
+      it('write nothing at all when their audit row cannot be written (rule 3)', async () => {
+        const keys = await put(subject('u1'));
+        expect(await failure(store.writePage(page(keys, { audit: () => disabling('page', { detail: { seconds: 1.5 } }) })))).toMatchObject({ code: 'KW-BUG' });
+        expect(await store.readSubjectKey('u1', 'user-data')).toEqual(keys[0]);
+        expect(await store.auditHead()).toBeUndefined();
+      });
+
+      it('leave a key alone that was changed, moved or deleted since it was read', async () => {
+        const keys = await put(subject('u1'), subject('u2'), subject('u3', { keyId: 'mrk-2' }));
+        const read = [{ ...keys[0]!, encryptedKey: 'as it was read' }, keys[1]!, keys[2]!, subject('gone')];
+        expect(await store.writePage(page(read))).toEqual({ rewrapped: 1, changed: 3, setAside: 0 });
+        expect(await store.readSubjectKey('u1', 'user-data')).toEqual(keys[0]);
+        expect(await store.readSubjectKey('u3', 'user-data')).toEqual(keys[2]);
+        expect(await store.readSubjectKey('gone', 'user-data')).toBeUndefined();
+        expect(ids(await stale())).toEqual(['u1']);
+      });
+
+      it('set a key aside that does not open, until it has changed', async () => {
+        const keys = await put(subject('u1'), subject('u2'));
+        expect(await store.writePage(page([keys[0]!], { setAside: [poisoned(keys[1]!), poisoned({ ...keys[1]!, encryptedKey: 'as it was read' })] }))).toEqual({ rewrapped: 1, changed: 1, setAside: 1 });
+        expect(await stale()).toEqual([]);
+        expect(await store.countStale('mrk-1', NEW)).toEqual({ stale: 1, setAside: 1 });
+        expect(await other.readSetAside('mrk-1', { limit: 10 })).toEqual([poisoned(keys[1]!)]);
+        const mended = { ...keys[1]!, encryptedKey: 'mended' };
+        expect(await store.writePage({ ...page([]), rewrapped: [{ subjectId: 'u2', purpose: 'user-data', before: keys[1]!.encryptedKey, after: mended.encryptedKey, keyMaterialId: OLD }], audit: () => disabling('mended') })).toMatchObject({ rewrapped: 1 });
+        expect(await stale()).toEqual([mended]);
+        expect(await store.readSetAside('mrk-1', { limit: 10 })).toEqual([]);
+      });
+
+      it('lose no key when two write the same page', async () => {
+        const keys = await put(...Array.from({ length: 60 }, (_, i) => subject(`u${i}`)));
+        const counts = await Promise.all([store, other].map((s, i) => s.writePage({ ...page(keys), audit: () => disabling(`page-${i}`) })));
+        expect(counts.map((c) => c.rewrapped).sort()).toEqual([0, 60]);
+        expect(counts.map((c) => c.changed).sort()).toEqual([0, 60]);
+      });
+    });
+
+    describe('column encryption keys', () => {
+      const path = 'arn:aws:kms:eu-west-1:111122223333:key/mrk-1';
+      const value = (masterKey: string, text = 'AQID'): ColumnKey['values'][number] => ({ masterKey, value: text, keyId: 'mrk-1' });
+      const cek: ColumnKey = { name: 'CEK_1', purpose: 'user-data', values: [value('CMK_a')] };
+
+      it('keep the first, are listed under their CMK and counted', async () => {
+        expect(await store.putColumnKey(cek, path)).toEqual(cek);
+        expect(await other.putColumnKey({ ...cek, values: [value('CMK_b', 'BBBB')] }, path)).toEqual(cek);
+        await store.putColumnKey({ ...cek, name: 'CEK_2' }, path);
+        expect((await store.listColumnKeys('mrk-1', { limit: 1 })).map((k) => k.name)).toEqual(['CEK_1']);
+        expect((await store.listColumnKeys('mrk-1', { after: 'CEK_1', limit: 9 })).map((k) => k.name)).toEqual(['CEK_2']);
+        expect(await store.listColumnKeys('mrk-2', { limit: 9 })).toEqual([]);
+        expect(await store.countWrapped('mrk-1')).toEqual({ columnKeyValues: 2, subjectKeys: 0 });
+      });
+
+      it('take a second value and never a third', async () => {
+        await store.putColumnKey(cek, path);
+        expect(await store.changeColumnKey(cek, { add: { ...value('CMK_b'), path } })).toBe('done');
+        const two = (await other.readColumnKey('CEK_1'))!;
+        expect(two.values.map((v) => v.masterKey)).toEqual(['CMK_a', 'CMK_b']);
+        expect(await failure(store.changeColumnKey(two, { add: { ...value('CMK_c'), path } }))).toMatchObject({ code: 'KW-STORE' });
+        expect(await store.changeColumnKey(two, { drop: 'CMK_a' })).toBe('done');
+        expect((await other.readColumnKey('CEK_1'))!.values).toEqual([value('CMK_b')]);
+      });
+
+      it('are left as they are when somebody else changed them since', async () => {
+        await store.putColumnKey(cek, path);
+        await other.changeColumnKey(cek, { add: { ...value('CMK_b'), path } });
+        expect(await store.changeColumnKey(cek, { drop: 'CMK_a' })).toBe('changed');
+        expect(await store.changeColumnKey({ ...cek, name: 'CEK_9' }, { drop: 'CMK_a' })).toBe('changed');
+        expect((await store.readColumnKey('CEK_1'))!.values).toHaveLength(2);
+      });
+
+      it('can be set aside, and are no more when they have changed', async () => {
+        await store.putColumnKey(cek, path);
+        const aside: SetAside = { keyId: 'mrk-1', kind: 'cek', purpose: 'user-data', id: 'CEK_1', encryptedKey: 'AQID', code: 'KW-WRAPPED-KEY', at: '2026-01-05T09:00:00.000Z', workflowId: 'w' };
+        await store.setColumnKeyAside(aside);
+        expect(await other.readSetAside('mrk-1', { limit: 9 })).toEqual([aside]);
+        await store.changeColumnKey(cek, { add: { ...value('CMK_b', 'BBBB'), path }, drop: 'CMK_a' });
+        expect(await store.readSetAside('mrk-1', { limit: 9 })).toEqual([]);
+      });
+    });
+
+    describe('a shared rate', () => {
+      it('gives nothing away twice when two take at once', async () => {
+        const took = await Promise.all(Array.from({ length: 40 }, (_, i) => (i % 2 === 0 ? store : other).changeBucket('us-east-1', (b) => ({ bucket: { until: (b?.until ?? 0) + 10, share: 1, slowedAt: 0 }, result: b?.until ?? 0 }))));
+        expect([...took].sort((a, b) => a - b)).toEqual(Array.from({ length: 40 }, (_, i) => i * 10));
+        expect(await store.changeBucket('another', (b, now) => ({ bucket: { until: now, share: 1, slowedAt: 0 }, result: b }))).toBeUndefined();
       });
     });
   });
