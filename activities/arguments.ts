@@ -33,6 +33,7 @@ export function formsOf(config: Pick<Config, 'regions'>): Forms {
     endDisables: ofKey,
     windowState: ofKey,
     census: ofKey,
+    consumers: ofKey,
     deletionState: ofKey,
     closeWindow: z.strictObject({ keyId, reason: text(), incident: incident.optional() }),
     quarantineRegion: inRegion,

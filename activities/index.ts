@@ -3,6 +3,7 @@ import type { Duty } from '../domain/names';
 import { KeywardenError } from '../domain/errors';
 import { alertActivity } from './alerts';
 import { argumentOf, formsOf } from './arguments';
+import { consumerActivities } from './consumers';
 import type { Deps } from './deps';
 import { effectActivities } from './effectProof';
 import { initializeActivities } from './initialization';
@@ -18,7 +19,7 @@ export function activitiesOf(deps: Deps): Record<string, Activity> {
   const init = initializeActivities(deps);
   const byDuty: Record<Duty, Record<string, unknown>> = {
     routine: { findOwnKeys: init.findOwnKeys, makeCanary: init.makeCanary, ...alertActivity(deps) },
-    emergency: { ...revocationActivities(deps), ...windowActivities(deps), ...effectActivities(deps), ...alertActivity(deps) },
+    emergency: { ...revocationActivities(deps), ...windowActivities(deps), ...effectActivities(deps), ...consumerActivities(deps), ...alertActivity(deps) },
     recovery: { ...recoveryActivities(deps), ...wideningActivities(deps), makeKey: init.makeKey, replicateKey: init.replicateKey, pointAlias: init.pointAlias, ...alertActivity(deps) },
   };
   const forms = formsOf(deps.config);
