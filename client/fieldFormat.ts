@@ -41,7 +41,7 @@ export class DataKey {
     this.key.set(plaintext);
     plaintext.fill(0);
     // names the key without telling it (HMAC is a PRF): a field under another key is told from a field that was changed
-    const check = createHmac('sha256', this.key).update('keywarden data key check v1').digest().subarray(0, CHECK);
+    const check = createHmac('sha256', this.key).update('data key check v1').digest().subarray(0, CHECK);
     this.bound = Buffer.concat([Buffer.from([...MAGIC, VERSION, AES_256_GCM]), check, ...[owner.application, owner.environment, owner.purpose, owner.subjectId].map(withLength)]);
   }
 
