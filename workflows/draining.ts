@@ -1,19 +1,26 @@
-import { sleep } from '@temporalio/workflow';
+import { sleep, type CancellationScope } from '@temporalio/workflow';
 import type { Consumers } from '../domain/activities';
 import type { AlertFacts } from '../domain/alert';
 import { duration } from '../domain/duration';
 import { emergency } from './duties';
 import type { Procedure } from './procedure';
 import type { RevokeStep } from './revokeKey';
+import { ignoreCancellation } from './window';
 
 /** After this, somebody should look at the processes that have not acknowledged. */
 const PATIENCE_MS = 30_000;
 
 /**
  * Waits until every application has dropped its plaintext keys under a revoked CMK, beside everything else. It ends by itself: a process that
- * never answers drops what it holds by age.
+ * never answers drops what it holds by age. A recovery, or the end of the window, ends it at once (`scope`).
  */
-export async function drain(p: Procedure<RevokeStep>, keyId: string, seen: (c: Consumers) => void, alert: (a: Omit<AlertFacts, 'key'>) => Promise<unknown>): Promise<void> {
+export async function drain(scope: CancellationScope, p: Procedure<RevokeStep>, keyId: string, seen: (c: Consumers) => void, alert: (a: Omit<AlertFacts, 'key'>) => Promise<unknown>): Promise<void> {
+  p.mark('drain', 'running');
+  await scope.run(() => untilDrained(p, keyId, seen, alert)).catch(ignoreCancellation);
+  if (p.isOpen('drain')) p.skip('drain', 'a recovery began, or the window ended');
+}
+
+async function untilDrained(p: Procedure<RevokeStep>, keyId: string, seen: (c: Consumers) => void, alert: (a: Omit<AlertFacts, 'key'>) => Promise<unknown>): Promise<void> {
   const since = Date.now();
   let told = false;
   for (let pause = 1_000; ; pause = Math.min(pause * 2, 60_000)) {

@@ -1,11 +1,12 @@
 import { ApplicationFailure, CancellationScope, condition, continueAsNew, getExternalWorkflowHandle, workflowInfo } from '@temporalio/workflow';
-import type { Arrived, Census, Disabling, EffectProof, WindowOpened, WindowState } from '../domain/activities';
+import type { Arrived, Census, Consumers, Disabling, EffectProof, WindowOpened, WindowState } from '../domain/activities';
 import type { AlertFacts } from '../domain/alert';
 import { duration } from '../domain/duration';
 import { KeywardenError } from '../domain/errors';
 import { parseInput, revokeInput, type RevokeInput } from '../domain/inputs';
 import type { WindowOutcome } from '../domain/keyRow';
 import { REVOKE_STEPS } from '../domain/steps';
+import { drain } from './draining';
 import { emergency, emergencyLong } from './duties';
 import { look } from './messages';
 import { asProcedure, codeOf, isFinal, Procedure, reasonOf, type CarriedProcedure } from './procedure';
@@ -23,6 +24,8 @@ export interface RevokeResult {
   timeToEffectiveMs?: number;
   regions?: Disabling['regions'];
   census?: Census;
+  /** Who held keys in memory, and how long until the last had said that it dropped them. */
+  consumers?: Consumers;
   /** The revocation whose window this one joined. */
   joined?: string;
 }
@@ -39,6 +42,7 @@ interface Carried {
   widening?: CarriedWidening;
   effect?: EffectProof;
   census?: Census;
+  consumers?: Consumers;
 }
 
 /** Takes a CMK out of use at once, keeps a recovery window open, and ends as the window ends. Cannot be cancelled: it is recovered, or it ends. */
@@ -53,6 +57,7 @@ class Revocation {
   private disabling!: Disabling;
   private effect: EffectProof | undefined;
   private census: Census | undefined;
+  private consumers: Consumers | undefined;
   /** What goes on beside the window; each part persists until it is done. */
   private readonly beside = new Set<Promise<void>>();
   /** Attempts to disable silent Regions, and their proof: a recovery ends them. */
@@ -88,6 +93,7 @@ class Revocation {
     this.goOn(this.countDependents());
     const opened = await this.openWindow();
     this.recorded = true;
+    this.goOn(drain(this.disabling_, this.p, this.disabling.keyId, (c) => (this.consumers = c), (a) => this.alert(a)));
     this.p.deadline(opened.deadline);
     if (opened.preempted !== undefined) this.goOn(this.preempt(opened.preempted.workflowId, opened.holdMs));
     else this.p.skip('hold', 'no other procedure was at work');
@@ -285,6 +291,7 @@ class Revocation {
       ...(this.effect === undefined ? {} : { timeToEffectiveMs: Math.max(...this.effect.regions.map((r) => r.afterMs)) }),
       regions: this.disabling.regions,
       ...(this.census === undefined ? {} : { census: this.census }),
+      ...(this.consumers === undefined ? {} : { consumers: this.consumers }),
       ...(joined === undefined ? {} : { joined }),
     });
   }
@@ -363,6 +370,7 @@ class Revocation {
       widening: widening.carry(),
       ...(this.effect === undefined ? {} : { effect: this.effect }),
       ...(this.census === undefined ? {} : { census: this.census }),
+      ...(this.consumers === undefined ? {} : { consumers: this.consumers }),
     });
   }
 
@@ -371,6 +379,7 @@ class Revocation {
     this.proof = c.proof;
     this.effect = c.effect;
     this.census = c.census;
+    this.consumers = c.consumers;
     this.p.deadline(c.opened.deadline);
   }
 }
