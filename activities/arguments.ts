@@ -35,6 +35,7 @@ export function formsOf(config: Pick<Config, 'regions'>): Forms {
     endDisables: ofKey,
     windowState: ofKey.extend({ revokedAt: z.iso.datetime().optional() }),
     census: ofKey,
+    consumers: ofKey,
     deletionState: ofKey,
     closeWindow: z.strictObject({ keyId, reason: text(), incident: incident.optional() }),
     quarantineRegion: inRegion,

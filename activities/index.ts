@@ -4,6 +4,7 @@ import { KeywardenError } from '../domain/errors';
 import { alertActivity } from './alerts';
 import { columnKeyActivities } from './columnKeys';
 import { argumentOf, formsOf } from './arguments';
+import { consumerActivities } from './consumers';
 import type { Deps } from './deps';
 import { dueActivities } from './dueKeys';
 import { effectActivities } from './effectProof';
@@ -31,7 +32,7 @@ export function activitiesOf(deps: Deps): Record<string, Activity> {
   };
   const byDuty: Record<Duty, Record<string, unknown>> = {
     routine: { findOwnKeys: init.findOwnKeys, makeCanary: init.makeCanary, ...dueActivities(deps), ...rotationActivities(deps), ...materialActivities(deps), ...columnKeyActivities(deps, pacerOf), ...rewrapActivities(deps, pacerOf), ...alertActivity(deps) },
-    emergency: { ...revocationActivities(deps), ...windowActivities(deps), ...effectActivities(deps), ...alertActivity(deps) },
+    emergency: { ...revocationActivities(deps), ...windowActivities(deps), ...effectActivities(deps), ...consumerActivities(deps), ...alertActivity(deps) },
     recovery: { ...recoveryActivities(deps), ...wideningActivities(deps), makeKey: init.makeKey, replicateKey: init.replicateKey, pointAlias: init.pointAlias, ...alertActivity(deps) },
   };
   const forms = formsOf(deps.config);

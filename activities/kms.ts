@@ -7,7 +7,10 @@ import {
 } from '@aws-sdk/client-kms';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { KeywardenError } from '../domain/errors';
+import { errorName, isSilence } from '../domain/kmsErrors';
 import { TAG } from '../domain/names';
+
+export { errorName, isSilence };
 
 /** Answer of a KMS write: its request id joins the audit row to CloudTrail. */
 export interface Written {
@@ -18,11 +21,6 @@ export interface GrantSeen {
   grantId: string;
   grantee: string | undefined;
   operations: string[];
-}
-
-/** KMS errors by name: never by HTTP status, which the SDK's model and the service give differently (facts A1). */
-export function errorName(error: unknown): string {
-  return typeof error === 'object' && error !== null && 'name' in error ? String((error as { name: unknown }).name) : 'unknown';
 }
 
 const FINAL_NAMES = new Set(['KMSInvalidStateException', 'NotFoundException', 'DisabledException', 'ValidationException', 'InvalidCiphertextException',
@@ -41,12 +39,6 @@ export function kmsError(error: unknown, operation: string, key: string, region:
     return new KeywardenError('KW-KMS-SILENT', `${operation}: KMS in ${region} did not answer (${name})`, { key, notDone: `${operation} in ${region}, as far as is known`, next: 'it is tried again until KMS answers', cause: error });
   }
   return new KeywardenError('KW-KMS', `${operation} in ${region}: ${name}${text === '' ? '' : `: ${text}`}`, { key, notDone: `${operation} in ${region}`, next: FINAL_NAMES.has(name) ? 'look at the key in this Region' : 'it is tried again', cause: error });
-}
-
-/** No answer, or an answer that says nothing about the effect. */
-export function isSilence(error: unknown): boolean {
-  const code = typeof error === 'object' && error !== null && 'code' in error ? String((error as { code: unknown }).code) : '';
-  return ['TimeoutError', 'RequestTimeout', 'AbortError', 'NetworkingError'].includes(errorName(error)) || /^(ECONN|ETIMEDOUT|EPIPE|ENOTFOUND|EAI_AGAIN|EHOST|ENETUNREACH)/.test(code) || /socket hang up/.test(String(error));
 }
 
 export interface KmsTimeouts {

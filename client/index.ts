@@ -2,3 +2,6 @@ export { KeyManagementService, type KeyManagementOptions, type StartedProcedure 
 export { KeywardenError, type ErrorCode } from '../domain/errors';
 export type { RecoverInput, RevokeInput } from '../domain/inputs';
 export type { ProcedureStatus } from '../domain/status';
+export type { FieldOf, SubjectEncryptionOptions } from './subjectEncryption';
+export type { CacheBounds } from './dataKeyCache';
+export { openStore } from '../stores/open';

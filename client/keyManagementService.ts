@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { KMSClient } from '@aws-sdk/client-kms';
 import { PublishCommand, type SNSClient } from '@aws-sdk/client-sns';
 import type { Client } from '@temporalio/client';
 import { publishInput, type AlertFacts } from '../domain/alert';
@@ -7,6 +8,8 @@ import { KeywardenError } from '../domain/errors';
 import { parseInput, recoverInput, revokeInput, type RecoverInput, type RevokeInput } from '../domain/inputs';
 import { WORKFLOW_QUEUE, workflowIdFor } from '../domain/names';
 import type { ProcedureStatus } from '../domain/status';
+import type { Store } from '../stores/store';
+import { SubjectEncryption, type FieldOf, type SubjectEncryptionOptions } from './subjectEncryption';
 
 /** A procedure that was started: it goes on whatever happens to this process. */
 export interface StartedProcedure {
@@ -19,16 +22,56 @@ export interface StartedProcedure {
 }
 
 export interface KeyManagementOptions {
-  /** Temporal client of the namespace in which Keywarden runs. */
-  temporal: Client;
+  /** Temporal client of the namespace in which Keywarden runs. Needed to start procedures. */
+  temporal?: Client;
   /** Needed by `alertSecurityTeam` only. */
   sns?: SNSClient;
-  config?: Pick<Config, 'application' | 'environment' | 'alerts'>;
+  config?: Pick<Config, 'application' | 'environment' | 'alerts' | 'purposes'>;
+  /** Where subject keys are kept, and revocations learned of. Needed to use subjects' keys, as `kms` and `config` are. */
+  store?: Store;
+  /** With the application's own rights; one for each Region that may serve, the nearest first. */
+  kms?: readonly KMSClient[];
+  /** Bounds of the cache, and how soon a revocation is learned of. */
+  encryption?: Pick<SubjectEncryptionOptions, 'cache' | 'learnWithinMs' | 'storeGraceMs' | 'purposes' | 'name' | 'clock'>;
 }
 
-/** Key operations for an application: starts procedures, never performs them. Signatures come from people (`keywarden sign`). */
+/**
+ * Key operations for an application: starts procedures, never performs them (signatures come from people, `keywarden sign`), and encrypts
+ * and decrypts fields under its subjects' own keys (docs/library.md).
+ */
 export class KeyManagementService {
+  private made: SubjectEncryption | undefined;
+
   constructor(private readonly options: KeyManagementOptions) {}
+
+  /**
+   * Makes the subject's data key for a purpose (default `user-data`) where there is none. Safe to call again, and by many processes at once.
+   * @throws KW-INPUT, KW-KEY-REVOKED, KW-KMS…, KW-STORE
+   */
+  initializeUserEncryption(subjectId: string, o: { purpose?: string } = {}): Promise<{ created: boolean }> {
+    return this.subjects((s) => s.initialize(subjectId, o.purpose));
+  }
+
+  /**
+   * Encrypts one field of a subject; subject, purpose and field are bound to it.
+   * @throws KW-INPUT, KW-SUBJECT-UNKNOWN, KW-SUBJECT-KEY, KW-KEY-REVOKED, KW-KMS…, KW-STORE
+   */
+  encrypt(of: FieldOf, plaintext: Uint8Array | string): Promise<Buffer> {
+    return this.subjects((s) => s.encrypt(of, plaintext));
+  }
+
+  /**
+   * Decrypts what `encrypt` answered, for the same subject, purpose and field only.
+   * @throws what `encrypt` throws; KW-FIELD-FORM, KW-FIELD-FORGED
+   */
+  decrypt(of: FieldOf, message: Uint8Array): Promise<Buffer> {
+    return this.subjects((s) => s.decrypt(of, message));
+  }
+
+  /** Zeroes the keys that are held in the clear; a revocation need not wait for this process any more. The store is the caller's to close. */
+  async close(): Promise<void> {
+    await this.made?.close();
+  }
 
   /**
    * Takes a CMK out of use at once (`revokeKey`). With `proof`, signed for `workflowId`, it happens now; without, when an EmergencyKeyAdmin has signed.
@@ -66,7 +109,18 @@ export class KeyManagementService {
   }
 
   private async start(type: 'revokeKey' | 'recoverKey', input: RevokeInput | RecoverInput, workflowId = workflowIdFor(type, input.key, new Date())): Promise<StartedProcedure> {
-    const handle = await this.options.temporal.workflow.start(type, { taskQueue: WORKFLOW_QUEUE, workflowId, args: [input] });
+    const { temporal } = this.options;
+    if (temporal === undefined) throw new KeywardenError('KW-INPUT', 'procedures are started through Temporal', { path: 'options.temporal', key: input.key, notDone: 'nothing was started', next: 'give `temporal` to KeyManagementService' });
+    const handle = await temporal.workflow.start(type, { taskQueue: WORKFLOW_QUEUE, workflowId, args: [input] });
     return { workflowId, firstRunId: handle.firstExecutionRunId, status: () => handle.query<ProcedureStatus>('status'), result: () => handle.result() };
+  }
+
+  private async subjects<T>(act: (s: SubjectEncryption) => Promise<T>): Promise<T> {
+    const { store, kms, config, encryption } = this.options;
+    if (this.made === undefined) {
+      if (store === undefined || kms === undefined || config === undefined) throw new KeywardenError('KW-INPUT', "a subject's key needs the store, KMS and the configuration", { path: `options.${store === undefined ? 'store' : kms === undefined ? 'kms' : 'config'}`, notDone: 'nothing was encrypted or decrypted', next: 'give `store`, `kms` and `config` to KeyManagementService' });
+      this.made = new SubjectEncryption({ ...encryption, store, kms, where: config });
+    }
+    return act(this.made);
   }
 }

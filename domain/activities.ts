@@ -103,6 +103,18 @@ export interface Census {
   empty: boolean;
 }
 
+/** The processes that may have held plaintext keys under a CMK when it was revoked. Lists name some, counts count all. */
+export interface Consumers {
+  total: number;
+  acknowledged: number;
+  /** From the disabling until the last of these had acknowledged. */
+  lastAfterMs?: number;
+  waitingCount: number;
+  waiting: { consumerId: string; lastSeenMsAgo: number }[];
+  /** Never acknowledged, but what they held has reached its age. */
+  lapsed: { consumerId: string; lastSeenMsAgo: number }[];
+}
+
 export interface EffectProof {
   regions: { region: string; refused: boolean; afterMs: number; error?: string }[];
 }
@@ -120,6 +132,7 @@ export interface EmergencyActivities {
   windowState(a: { keyId: string; revokedAt?: string }): Promise<WindowState>;
   closeWindow(a: { keyId: string; reason: string; incident?: string }): Promise<{ outcome: WindowOutcome }>;
   census(a: { keyId: string }): Promise<Census>;
+  consumers(a: { keyId: string }): Promise<Consumers>;
   alert(a: AlertFacts): Promise<{ eventId: string; messageId: string }>;
 }
 

@@ -16,6 +16,12 @@ export const ERROR_CODES = {
   'KW-GRANT-UNKNOWN': { final: true, means: 'a grant appeared on the key after its revocation' },
   'KW-CENSUS': { final: true, means: 'something still depends on the key' },
   'KW-PROCEDURE-OPEN': { final: true, means: 'another procedure holds the key' },
+  // a subject's data
+  'KW-KEY-REVOKED': { final: true, means: 'the key was taken out of use, and with it all data under it' },
+  'KW-SUBJECT-UNKNOWN': { final: true, means: 'the subject has no key: its encryption was never initialized' },
+  'KW-SUBJECT-KEY': { final: true, means: "the subject's wrapped key is corrupt, or was wrapped for something else" },
+  'KW-FIELD-FORM': { final: true, means: 'the bytes are not an encrypted field of a version that this build knows' },
+  'KW-FIELD-FORGED': { final: true, means: 'the encrypted field was changed, or is not of this subject, purpose and field' },
   'KW-NOT-BUILT': { final: true, means: 'this build cannot do that yet' },
   'KW-ROTATION-QUOTA': { final: true, means: 'the on-demand rotations that KMS allows in the life of a key are used up' },
   'KW-WRAPPED-KEY': { final: true, means: 'a wrapped key does not open: corrupt, of another context, or of an unknown CMK' },

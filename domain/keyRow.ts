@@ -164,6 +164,11 @@ export function destroyed(row: KeyRow, key: string): KeywardenError {
   return new KeywardenError('KW-KEY-DESTROYED', `the key ${row.keyId} was destroyed${row.destroyedAt === undefined ? '' : ` at ${row.destroyedAt}`}${by}; no call brings it back`, { path: 'input.key', key, notDone: 'nothing was done', next: 'restore the data from a copy under another key' });
 }
 
+/** Whether applications must do without the key: from its revocation until it is recovered, and for ever where it is not. */
+export function isRevoked(row: Pick<KeyRow, 'window'>): boolean {
+  return row.window !== undefined && row.window.outcome !== 'recovered';
+}
+
 /** The window in which a recovery may act now, or the reason why none may (rule 4: no recovery after the window). */
 export function recoverableWindow(row: KeyRow | undefined, keyId: string, now: number): RecoveryWindow {
   const last = row?.window;

@@ -9,6 +9,7 @@ export const REVOKE_STEPS = [
   { name: 'alert', title: 'Alert security' },
   { name: 'open-window', title: 'Record the revocation and open the recovery window' },
   { name: 'prove-effect', title: 'Prove that the key no longer decrypts' },
+  { name: 'drain', title: 'Wait until every application has dropped the keys that it holds' },
   { name: 'census', title: 'Count what depends on the key' },
   { name: 'hold', title: 'Hold the disabled state against a pre-empted procedure' },
   { name: 'sign-widening', title: 'Two people sign the quarantine or the deletion' },

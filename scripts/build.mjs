@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * Builds dist/: the command (keywarden.js), what provisions servers for the tests (provision.js), and the workflow
+ * Builds dist/: the command (keywarden.js), the library (client.js), what provisions servers for the tests (provision.js), and the workflow
  * bundle. `--if-needed` builds only what is older than its sources. Needs node_modules.
  */
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';

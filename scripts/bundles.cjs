@@ -8,9 +8,10 @@ const dist = (name) => join(root, 'dist', name);
 
 const SOURCES = ['activities', 'cli', 'client', 'domain', 'local', 'stores', 'worker', 'workflows'];
 const WORKFLOWS = { entry: 'workflows/index.ts', out: 'workflow-bundle.js', sources: ['workflows', 'domain'] };
-/** The command, what provisions servers for the tests, and the workflows. */
+/** The command, the library, what provisions servers for the tests, and the workflows. */
 const BUNDLES = [
   { entry: 'cli/main.ts', out: 'keywarden.js', sources: SOURCES },
+  { entry: 'client/index.ts', out: 'client.js', sources: ['client', 'domain', 'stores'] },
   { entry: 'local/temporal/provision.ts', out: 'provision.js', sources: ['local/temporal', 'local/supervise'] },
   WORKFLOWS,
 ];

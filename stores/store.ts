@@ -42,6 +42,15 @@ export interface Store {
   /** Counts what is wrapped under a CMK, by key id. */
   countWrapped(keyId: string): Promise<{ columnKeyValues: number; subjectKeys: number }>;
 
+  /** What applications must know of the CMKs of some purposes: asked every few seconds by each of their processes, so one cheap read (in pages, by key id). */
+  keyMarks(purposes: readonly string[]): Promise<KeyMark[]>;
+  /** Registers a consumer or says that it lives, and keeps what it acknowledges; times are the database's own. */
+  saveConsumer(consumer: Consumer, acknowledged: readonly Acknowledged[]): Promise<void>;
+  /** It holds no plaintext keys any more. */
+  removeConsumer(consumerId: string): Promise<void>;
+  /** All consumers of a purpose, and what each has acknowledged of one of its CMKs. */
+  consumersOf(purpose: string, keyId: string): Promise<ConsumerSeen[]>;
+
   /**
    * A page of the subject keys under a CMK that do not stand on `material`, after a place and up to one, in the order of places.
    * What is set aside, and has not changed since, is left out.
@@ -69,6 +78,34 @@ export interface Store {
 
   /** Read, change and write the row of a shared rate under its lock; the second argument is the database's own time, in milliseconds. */
   changeBucket<T>(name: string, change: (bucket: Bucket | undefined, now: number) => { bucket: Bucket; result: T }): Promise<T>;
+}
+
+export interface KeyMark {
+  keyId: string;
+  purpose: string;
+  epoch: number;
+  /** As `isRevoked` (domain/keyRow.ts) says of the row. */
+  revoked: boolean;
+}
+
+/** A process that may hold plaintext data keys. */
+export interface Consumer {
+  consumerId: string;
+  purposes: readonly string[];
+  /** The longest that it can hold a plaintext key which it cannot confirm. */
+  drainsWithinMs: number;
+}
+
+/** At this epoch of the CMK the consumer had dropped its plaintext keys under it. */
+export interface Acknowledged {
+  keyId: string;
+  epoch: number;
+}
+
+/** Ages instead of times, so that no two clocks are compared. */
+export interface ConsumerSeen extends Pick<Consumer, 'consumerId' | 'drainsWithinMs'> {
+  lastSeenMsAgo: number;
+  acknowledged?: { epoch: number; msAgo: number };
 }
 
 /** Where a subject key stands in the order of a re-wrap; '' for material that is not known. */

@@ -1,11 +1,12 @@
 import { CancellationScope, condition, continueAsNew, getExternalWorkflowHandle, workflowInfo } from '@temporalio/workflow';
-import type { Arrived, Census, Disabling, EffectProof, WindowOpened, WindowState } from '../domain/activities';
+import type { Arrived, Census, Consumers, Disabling, EffectProof, WindowOpened, WindowState } from '../domain/activities';
 import type { AlertFacts } from '../domain/alert';
 import { duration } from '../domain/duration';
 import { KeywardenError } from '../domain/errors';
 import { parseInput, revokeInput, type RevokeInput } from '../domain/inputs';
 import type { WindowOutcome } from '../domain/keyRow';
 import { REVOKE_STEPS } from '../domain/steps';
+import { drain } from './draining';
 import { emergency, emergencyLong } from './duties';
 import { EveryRegion, unaudited } from './everyRegion';
 import { look } from './messages';
@@ -25,6 +26,8 @@ export interface RevokeResult {
   timeToEffectiveMs?: number;
   regions?: Disabling['regions'];
   census?: Census;
+  /** Who held keys in memory, and how long until the last had said that it dropped them. */
+  consumers?: Consumers;
   /** The revocation whose window this one joined. */
   joined?: string;
 }
@@ -41,6 +44,7 @@ interface Carried {
   widening?: CarriedWidening;
   effect?: EffectProof;
   census?: Census;
+  consumers?: Consumers;
 }
 
 /** Takes a CMK out of use at once, keeps a recovery window open, and ends as the window ends. Cannot be cancelled: it is recovered, or it ends. */
@@ -55,6 +59,9 @@ class Revocation {
   private disabling!: Disabling;
   private regions!: EveryRegion;
   private census: Census | undefined;
+  private consumers: Consumers | undefined;
+  /** Ends when a recovery begins. */
+  private readonly draining = new CancellationScope();
   private readonly refusals: Refusals<RevokeStep>;
 
   constructor(raw: RevokeInput, private readonly carried: Carried | undefined) {
@@ -85,6 +92,7 @@ class Revocation {
     this.p.goOn(this.countDependents());
     const opened = await this.openWindow();
     this.regions.windowIsOpen();
+    this.p.goOn(drain(this.draining, this.p, this.disabling.keyId, (c) => (this.consumers = c), (a) => this.alert(a)));
     this.p.deadline(opened.deadline);
     if (opened.preempted !== undefined) this.p.goOn(this.preempt(opened.preempted.workflowId, opened.holdMs));
     else this.p.skip('hold', 'no other procedure was at work');
@@ -221,6 +229,7 @@ class Revocation {
     }
     clock.stop();
     this.regions.stop();
+    this.draining.cancel();
     await widening.stop();
     this.p.pending(undefined);
     this.p.mark('window', 'done', state.outcome ?? 'the window has ended');
@@ -261,6 +270,7 @@ class Revocation {
       ...(this.regions.effect === undefined ? {} : { timeToEffectiveMs: Math.max(...this.regions.effect.regions.map((r) => r.afterMs)) }),
       regions: this.disabling.regions,
       ...(this.census === undefined ? {} : { census: this.census }),
+      ...(this.consumers === undefined ? {} : { consumers: this.consumers }),
       ...(joined === undefined ? {} : { joined }),
     });
   }
@@ -272,6 +282,7 @@ class Revocation {
 
   /** A recovery at work ends every attempt to disable; one that has ended without recovering lets them go on. */
   private follow(state: WindowState): void {
+    if (state.outcome !== undefined || state.recovery !== undefined) this.draining.cancel();
     if (state.outcome !== undefined) this.regions.stop();
     else if (state.recovery !== undefined) this.regions.pause();
     else this.regions.resume();
@@ -321,6 +332,7 @@ class Revocation {
       widening: widening.carry(),
       ...(this.regions.effect === undefined ? {} : { effect: this.regions.effect }),
       ...(this.census === undefined ? {} : { census: this.census }),
+      ...(this.consumers === undefined ? {} : { consumers: this.consumers }),
     });
   }
 
@@ -330,6 +342,7 @@ class Revocation {
     this.regions = new EveryRegion(this.p, this.input, this.proof, this.disabling);
     this.regions.effect = c.effect;
     this.census = c.census;
+    this.consumers = c.consumers;
     this.p.deadline(c.opened.deadline);
   }
 }

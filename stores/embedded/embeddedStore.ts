@@ -2,12 +2,13 @@ import type { Receipt } from '../../domain/approval';
 import type { AuditEntry, AuditRow } from '../../domain/audit';
 import type { KeyRow } from '../../domain/keyRow';
 import type { Bucket } from '../../domain/pacing';
-import type { AuditFilter, ColumnKey, ColumnKeyChange, PageCounts, Place, ProofUse, RewrappedPage, SetAside, StaleRange, Store, SubjectKey } from '../store';
+import type { Acknowledged, AuditFilter, ColumnKey, ColumnKeyChange, Consumer, ConsumerSeen, KeyMark, PageCounts, Place, ProofUse, RewrappedPage, SetAside, StaleRange, Store, SubjectKey } from '../store';
 import * as approvals from './approvalRows';
 import * as audit from './auditRows';
 import { changeBucket } from './buckets';
 import * as columnKeys from './columnKeys';
 import { Connection } from './connection';
+import * as consumers from './consumers';
 import { withKeyLease } from './keyLease';
 import * as keys from './keyRows';
 import { migrate, shippedMigrations, type Migration } from './migrate';
@@ -88,6 +89,18 @@ export class EmbeddedStore implements Store {
     return subjects.countWrapped(this.connection, keyId);
   }
 
+  keyMarks(purposes: readonly string[]): Promise<KeyMark[]> {
+    return keys.keyMarks(this.connection, purposes);
+  }
+  saveConsumer(consumer: Consumer, acknowledged: readonly Acknowledged[]): Promise<void> {
+    return consumers.saveConsumer(this.connection, consumer, acknowledged);
+  }
+  removeConsumer(consumerId: string): Promise<void> {
+    return consumers.removeConsumer(this.connection, consumerId);
+  }
+  consumersOf(purpose: string, keyId: string): Promise<ConsumerSeen[]> {
+    return consumers.consumersOf(this.connection, purpose, keyId);
+  }
   readStale(page: StaleRange & { limit: number }): Promise<SubjectKey[]> {
     return rewrapping.readStale(this.connection, page);
   }

@@ -1,5 +1,6 @@
 import { KeywardenError } from '../../domain/errors';
 import type { KeyRow } from '../../domain/keyRow';
+import type { KeyMark } from '../store';
 import type { Connection } from './connection';
 import type { Row } from './driver';
 
@@ -16,6 +17,22 @@ export async function listKeys(connection: Connection): Promise<KeyRow[]> {
     all.push(...page.map(toKeyRow));
     if (page.length < 500) return all;
     after = page[page.length - 1]?.['key_id'] as string;
+  }
+}
+
+/** From the index alone; one page for all but the largest installations. */
+export async function keyMarks(connection: Connection, purposes: readonly string[]): Promise<KeyMark[]> {
+  const all: KeyMark[] = [];
+  for (let after = ['', '']; ; ) {
+    const page = await connection.read(
+      'reading which keys are in use',
+      'SELECT purpose, key_id, epoch, revoked FROM cmk WHERE purpose IN (SELECT value FROM json_each(?)) AND (purpose, key_id) > (?, ?) ORDER BY purpose, key_id LIMIT 500',
+      [JSON.stringify(purposes), ...after],
+    );
+    all.push(...page.map((r) => ({ keyId: r['key_id'] as string, purpose: r['purpose'] as string, epoch: r['epoch'] as number, revoked: r['revoked'] === 1 })));
+    const last = all.at(-1);
+    if (page.length < 500 || last === undefined) return all;
+    after = [last.purpose, last.keyId];
   }
 }
 

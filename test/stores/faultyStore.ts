@@ -3,7 +3,7 @@ import type { AuditEntry, AuditRow } from '../../domain/audit';
 import { KeywardenError } from '../../domain/errors';
 import type { KeyRow } from '../../domain/keyRow';
 import type { Bucket } from '../../domain/pacing';
-import type { AuditFilter, ColumnKey, ColumnKeyChange, PageCounts, Place, ProofUse, RewrappedPage, SetAside, StaleRange, Store, SubjectKey } from '../../stores/store';
+import type { Acknowledged, AuditFilter, ColumnKey, ColumnKeyChange, Consumer, ConsumerSeen, KeyMark, PageCounts, Place, ProofUse, RewrappedPage, SetAside, StaleRange, Store, SubjectKey } from '../../stores/store';
 
 /**
  * How a call fails.
@@ -147,6 +147,18 @@ export class FaultyStore implements Store {
   countWrapped(keyId: string): Promise<{ columnKeyValues: number; subjectKeys: number }> {
     return this.call('countWrapped', () => this.real.countWrapped(keyId));
   }
+  keyMarks(purposes: readonly string[]): Promise<KeyMark[]> {
+    return this.call('keyMarks', () => this.real.keyMarks(purposes));
+  }
+  saveConsumer(consumer: Consumer, acknowledged: readonly Acknowledged[]): Promise<void> {
+    return this.call('saveConsumer', () => this.real.saveConsumer(consumer, acknowledged));
+  }
+  removeConsumer(consumerId: string): Promise<void> {
+    return this.call('removeConsumer', () => this.real.removeConsumer(consumerId));
+  }
+  consumersOf(purpose: string, keyId: string): Promise<ConsumerSeen[]> {
+    return this.call('consumersOf', () => this.real.consumersOf(purpose, keyId));
+  }
   readStale(page: StaleRange & { limit: number }): Promise<SubjectKey[]> {
     return this.call('readStale', () => this.real.readStale(page));
   }
@@ -186,6 +198,7 @@ export class FaultyStore implements Store {
 const METHOD_SET: Record<Exclude<StoreMethod, 'close'>, true> = {
   migrate: true, ping: true, readKey: true, listKeys: true, changeKey: true, withKeyLease: true, appendAudit: true, readAudit: true, auditHead: true,
   consumeProof: true, saveReceipt: true, receiptsFor: true, savePlan: true, readPlan: true, putSubjectKey: true, readSubjectKey: true, countWrapped: true,
+  keyMarks: true, saveConsumer: true, removeConsumer: true, consumersOf: true,
   readStale: true, staleStretches: true, countStale: true, writePage: true, readSetAside: true, listColumnKeys: true, readColumnKey: true, putColumnKey: true, changeColumnKey: true, setColumnKeyAside: true, changeBucket: true,
 };
 export const METHODS = Object.keys(METHOD_SET) as StoreMethod[];

@@ -1,5 +1,5 @@
 import type { Receipt } from '../../domain/approval';
-import type { KeyRow } from '../../domain/keyRow';
+import { isRevoked, type KeyRow } from '../../domain/keyRow';
 import { GENESIS } from '../../domain/audit';
 import { verifyTrail } from '../../stores/auditTrail';
 import type { ColumnKey, Place, RewrappedPage, SetAside, Store, SubjectKey } from '../../stores/store';
@@ -240,6 +240,69 @@ export function storeContract(name: string, open: () => Promise<{ store: Store; 
         await other.savePlan('d', '{"v":1}');
         await other.savePlan('d', '{"v":2}');
         expect(await other.readPlan('d')).toBe('{"v":1}');
+      });
+    });
+
+    describe('what applications are told of the keys', () => {
+      const window = (outcome?: 'recovered' | 'disabled' | 'destroyed') => ({ procedure: { workflowId: 'w', firstRunId: 'r' }, mode: 'disable' as const, revokedAt: '2026-01-05T09:00:00.000Z', deadline: '2026-01-12T09:00:00.000Z', snapshot: {}, disabledIn: [], disabling: [], ...(outcome === undefined ? {} : { outcome }) });
+
+      it('is each key of their purposes, its epoch, and whether it is revoked, as the row says', async () => {
+        const rows: KeyRow[] = [
+          { keyId: 'mrk-1', purpose: 'user-data', epoch: 0 },
+          { keyId: 'mrk-2', purpose: 'user-data', epoch: 3, window: window() },
+          { keyId: 'mrk-3', purpose: 'payment-data', epoch: 4, window: window('recovered') },
+          { keyId: 'mrk-4', purpose: 'payment-data', epoch: 5, window: window('disabled') },
+          { keyId: 'mrk-5', purpose: 'payment-data', epoch: 6, window: window('destroyed'), destroyedAt: '2026-01-12T09:00:00.000Z' },
+          { keyId: 'mrk-6', purpose: 'audit-data', epoch: 1 },
+        ];
+        for (const row of rows) await store.changeKey(row.keyId, () => ({ row, result: 0 }));
+        const marks = await other.keyMarks(['user-data', 'payment-data', "x' OR 1=1 --"]);
+        expect(marks.sort((a, b) => (a.keyId < b.keyId ? -1 : 1))).toEqual(rows.slice(0, 5).map((r) => ({ keyId: r.keyId, purpose: r.purpose, epoch: r.epoch, revoked: isRevoked(r) })));
+        expect(await other.keyMarks([])).toEqual([]);
+      });
+
+      it('is all of them, past one page', async () => {
+        for (let i = 0; i < 520; i++) await store.changeKey(`mrk-${i}`, () => ({ row: { keyId: `mrk-${i}`, purpose: i % 2 === 0 ? 'user-data' : 'payment-data', epoch: i }, result: 0 }));
+        const marks = await other.keyMarks(['user-data', 'payment-data']);
+        expect(new Set(marks.map((m) => `${m.keyId} ${m.epoch}`)).size).toBe(520);
+        expect(marks).toHaveLength(520);
+      });
+    });
+
+    describe('consumers', () => {
+      const consumer = (consumerId: string, purposes = ['user-data']) => ({ consumerId, purposes, drainsWithinMs: 335_000 });
+
+      it('are told by purpose, each with what it acknowledged of the key and how long ago', async () => {
+        await store.saveConsumer(consumer('a', ['user-data', 'payment-data']), [{ keyId: 'mrk-1', epoch: 2 }, { keyId: 'mrk-2', epoch: 9 }]);
+        await store.saveConsumer(consumer('b'), []);
+        await store.saveConsumer(consumer('c', ['payment-data']), []);
+        await new Promise((r) => setTimeout(r, 60));
+        const [a, b, ...more] = await other.consumersOf('user-data', 'mrk-1');
+        expect(more).toEqual([]);
+        expect(a).toEqual({ consumerId: 'a', drainsWithinMs: 335_000, lastSeenMsAgo: expect.any(Number), acknowledged: { epoch: 2, msAgo: expect.any(Number) } });
+        expect(a!.lastSeenMsAgo).toBeGreaterThanOrEqual(50);
+        expect(b).toEqual({ consumerId: 'b', drainsWithinMs: 335_000, lastSeenMsAgo: expect.any(Number) });
+      });
+
+      it('keep the first moment at an epoch, go on to a higher one, and never back', async () => {
+        await store.saveConsumer(consumer('a'), [{ keyId: 'mrk-1', epoch: 2 }]);
+        await new Promise((r) => setTimeout(r, 80));
+        for (const epoch of [2, 1]) await other.saveConsumer(consumer('a'), [{ keyId: 'mrk-1', epoch }]);
+        const [again] = await store.consumersOf('user-data', 'mrk-1');
+        expect(again!.acknowledged).toMatchObject({ epoch: 2 });
+        expect(again!.acknowledged!.msAgo).toBeGreaterThanOrEqual(70);
+        expect(again!.lastSeenMsAgo).toBeLessThan(70);
+        await other.saveConsumer(consumer('a'), [{ keyId: 'mrk-1', epoch: 3 }]);
+        expect((await store.consumersOf('user-data', 'mrk-1'))[0]!.acknowledged!.epoch).toBe(3);
+      });
+
+      it('that said goodbye are gone, with what they acknowledged', async () => {
+        await store.saveConsumer(consumer('a'), [{ keyId: 'mrk-1', epoch: 2 }]);
+        await other.removeConsumer('a');
+        await other.removeConsumer('a');
+        expect(await store.consumersOf('user-data', 'mrk-1')).toEqual([]);
+        await store.saveConsumer(consumer('a'), []);
+        expect((await store.consumersOf('user-data', 'mrk-1'))[0]!.acknowledged).toBeUndefined();
       });
     });
 
