@@ -41,7 +41,6 @@ async function test() {
   return { code, result: JSON.parse(readFileSync(results, 'utf8')) };
 }
 
-if (jestArgs.length === 0) say('not run here: test/faults, test/attacks/namespace, test/procedures/interplay, test/cli/operators (npm run test:pending): not yet seen green from a clean checkout');
 
 let line = '0 passed, 0 failed, 0 skipped';
 let exit = 1;
