@@ -85,18 +85,6 @@ export async function verifyForDisabling(deps: Deps, input: RevokeInput, proof: 
   return approval;
 }
 
-export function refuseToCutTheBranch(deps: Deps, input: RevokeInput, target: Named): void {
-  const under = deps.config.databases.filter((d) => d.purpose === target.purpose).map((d) => d.name);
-  if (target.purpose !== 'tde' && under.length === 0) return;
-  const names = under.length === 0 ? 'the database' : under.join(', ');
-  if (input.acknowledgeOutage !== true) {
-    throw new KeywardenError('KW-OUTAGE', `${names} may go down with this key`, { path: 'input.acknowledgeOutage', key: target.keyId, notDone: 'the key was not disabled', next: 'start again with acknowledgeOutage: true (CLI: --acknowledge-outage) if the outage is accepted' });
-  }
-  if (deps.config.audit === undefined || deps.config.audit.journalEncryptedBy.includes(target.purpose)) {
-    throw new KeywardenError('KW-BRANCH', `Keywarden's own database may be ${names}, and no journal stands elsewhere`, { path: 'config.audit.journal', key: target.keyId, notDone: 'the key was not disabled', next: 'set audit.journal to a volume that this key does not encrypt; or disable the key by hand with `keywarden revoke --direct`' });
-  }
-}
-
 export function regionsAsSeen(target: Target, at: number): RegionDisabling[] {
   return [...target.seen].map(([region, m]) => ({ region, state: m.KeyState === 'Disabled' ? 'disabled' : 'pending-deletion', at: new Date(at).toISOString() }));
 }

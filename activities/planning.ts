@@ -51,6 +51,19 @@ export function rotationPlan(config: Config, input: RotateInput, target: Pick<Ta
   return { ...disablePlan(config, { key: input.key, reason: '' }, target, where), operation: 'rotateKey', input: plannedInput(input) };
 }
 
+/** Rule 9, and an outage that somebody must have accepted: said before a signature is asked for, and again before the key is disabled. */
+export function refuseToCutTheBranch(config: Config, input: RevokeInput, target: Pick<Target, 'keyId' | 'purpose'>): void {
+  const under = config.databases.filter((d) => d.purpose === target.purpose).map((d) => d.name);
+  if (target.purpose !== 'tde' && under.length === 0) return;
+  const names = under.length === 0 ? 'the database' : under.join(', ');
+  if (input.acknowledgeOutage !== true) {
+    throw new KeywardenError('KW-OUTAGE', `${names} may go down with this key`, { path: 'input.acknowledgeOutage', key: target.keyId, notDone: 'the key was not disabled', next: 'start again with acknowledgeOutage: true (CLI: --acknowledge-outage) if the outage is accepted' });
+  }
+  if (config.audit === undefined || config.audit.journalEncryptedBy.includes(target.purpose)) {
+    throw new KeywardenError('KW-BRANCH', `Keywarden's own database may be ${names}, and no journal stands elsewhere`, { path: 'config.audit.journal', key: target.keyId, notDone: 'the key was not disabled', next: 'set audit.journal to a volume that this key does not encrypt; or disable the key by hand with `keywarden revoke --direct`' });
+  }
+}
+
 /** A revocation's whole plan: with the policies that a quarantine or a deletion expects in each Region. */
 export async function revocationPlan(s: Sources, input: RevokeInput, target: Pick<Target, 'keyId'>, where: Where): Promise<Plan> {
   const plan = disablePlan(s.config, input, target, where);

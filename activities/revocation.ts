@@ -8,9 +8,9 @@ import { planInWords } from '../domain/plan';
 import { takeCensus } from './census';
 import { considerDecisions } from './considering';
 import type { Deps } from './deps';
-import { DAY_MS, disableAll, disabledRow, facts, outcome, refuseToCutTheBranch, regionsAsSeen, statesBefore, verifyForDisabling } from './disabling';
+import { DAY_MS, disableAll, disabledRow, facts, outcome, regionsAsSeen, statesBefore, verifyForDisabling } from './disabling';
 import { entry, execution, here, now, type Execution } from './execution';
-import { disablePlan } from './planning';
+import { disablePlan, refuseToCutTheBranch } from './planning';
 import { isDisabledEverywhere, knownTarget, signedTarget } from './targets';
 
 /** The first acts of a revocation, for the emergency duty: disable, and judge who may ask for it. */
@@ -63,7 +63,7 @@ async function disable(deps: Deps, input: RevokeInput, proof: Arrived, asked: re
   const approval = await verifyForDisabling(deps, input, proof, at.workflowId).catch((error: unknown) => auditRefusal(deps, at, input, error));
   const { keyId } = approval.claims.plan;
   const [target, before] = await Promise.all([signedTarget(deps.config, deps.kms, keyId, input.key), statesBefore(deps, keyId, asked)]);
-  refuseToCutTheBranch(deps, input, target);
+  refuseToCutTheBranch(deps.config, input, target);
   const regions = await disableAll(deps, keyId, asked, before);
   if (regions.every((r) => r.state === 'silent')) {
     throw new KeywardenError('KW-KMS-SILENT', `the key is not disabled yet: ${regions.map((r) => `${r.region}: ${r.detail ?? 'no answer'}`).join('; ')}`, { key: keyId, notDone: 'DisableKey in every Region', next: 'it is tried again until KMS answers' });
@@ -79,7 +79,7 @@ async function disable(deps: Deps, input: RevokeInput, proof: Arrived, asked: re
 async function adopt(deps: Deps, input: RevokeInput): Promise<Disabling> {
   const target = await knownTarget(deps, input.key);
   if (!isDisabledEverywhere(target)) {
-    refuseToCutTheBranch(deps, input, target);
+    refuseToCutTheBranch(deps.config, input, target);
     return outcome(deps, target, 'needs-approval', [], { adopted: false, unaudited: false });
   }
   const regions = regionsAsSeen(target, now(deps));

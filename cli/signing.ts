@@ -9,9 +9,10 @@ import type { Context } from './context';
 
 /** The signer's own plan: made here from configuration, KMS and the store, never taken from a workflow. */
 export async function planForStart(ctx: Context, operation: Plan['operation'], input: RevokeInput | RecoverInput | RotateInput, where: { workflowId: string; firstRunId?: string }): Promise<Plan> {
-  const [config, kms, { knownTarget }, { revocationPlan, recoveryPlan, rotationPlan, disablePlan }, { widens }] = await Promise.all([ctx.config(), ctx.kms('operator'), import('../activities/targets'), import('../activities/planning'), import('../domain/plan')]);
+  const [config, kms, { knownTarget }, { revocationPlan, recoveryPlan, rotationPlan, disablePlan, refuseToCutTheBranch }, { widens }] = await Promise.all([ctx.config(), ctx.kms('operator'), import('../activities/targets'), import('../activities/planning'), import('../domain/plan')]);
   const target = await knownTarget({ config, kms, store: { readKey: async (id) => (await ctx.store()).readKey(id), listKeys: async () => (await ctx.store()).listKeys() } }, input.key);
   if (operation === 'rotateKey') return rotationPlan(config, input as RotateInput, target, where);
+  if (operation === 'revokeKey') refuseToCutTheBranch(config, input as RevokeInput, target);
   if (operation === 'revokeKey' && !widens(input as RevokeInput)) return disablePlan(config, input as RevokeInput, target, where);
   const row = await (await ctx.store()).readKey(target.keyId);
   const sources = { config, kms, row, now: Date.now() };

@@ -110,7 +110,7 @@ async function watchItFall(ctx: Context, handle: WorkflowHandle, client: Awaited
       const status = await Promise.race([statusOf(handle, client, SILENCE_MS), end.ended.then(() => undefined)]);
       if (status === undefined && Date.now() - since >= SILENCE_MS - 100) throw noWorker(WORKFLOW_QUEUE, 'disable the key now without it: the same command with --direct');
       const step = status?.steps.find((s) => s.name === 'disable');
-      if (step?.detail !== undefined && step.detail !== shown) ctx.out.note(`  ${step.state === 'done' ? ctx.out.green('disabled') : ctx.out.yellow(step.state)}  ${(shown = step.detail)}`);
+      if (step?.detail !== undefined && step.detail !== shown && step.state !== 'failed') ctx.out.note(`  ${step.state === 'done' ? ctx.out.green('disabled') : ctx.out.yellow(step.state)}  ${(shown = step.detail)}`);
       if (status !== undefined && (step?.state === 'done' || status.pendingApproval !== undefined)) return status;
       await new Promise((r) => setTimeout(r, 15));
     }
