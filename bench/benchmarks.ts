@@ -1,3 +1,4 @@
+import { libraryDecrypt } from './libraryDecrypt';
 import { pacing } from './pacing';
 import { revokeCommand } from './revokeCommand';
 import { revokeDisable } from './revokeDisable';
@@ -17,4 +18,4 @@ export interface Benchmark {
 }
 
 /** One file, one line. */
-export const BENCHMARKS: readonly Benchmark[] = [revokeDisable, revokeCommand, revokeLoaded, windowsMemory, windowsAct, rewrap, pacing];
+export const BENCHMARKS: readonly Benchmark[] = [revokeDisable, revokeCommand, revokeLoaded, windowsMemory, windowsAct, rewrap, pacing, libraryDecrypt];

@@ -29,7 +29,7 @@ describe('with a server that suggests to continue as new early', () => {
 
   it('a window carries its deadline, its steps and its proof; a recovery ends it as if nothing had happened', async () => {
     const { workflowId, firstExecutionRunId } = await world.revoke(input);
-    const before = await world.stepsDone(workflowId, 'alert', 'open-window', 'prove-effect', 'census');
+    const before = await world.stepsDone(workflowId, 'alert', 'open-window', 'prove-effect', 'drain', 'census');
     await flood(workflowId, async () => (await runOf(workflowId)) !== firstExecutionRunId);
     const after = await world.until('the new run answers', async () => (await world.status(workflowId)).phase === 'window open' && world.status(workflowId));
     expect(after.deadline).toBe(before.deadline);
