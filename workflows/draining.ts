@@ -2,7 +2,7 @@ import { sleep, type CancellationScope } from '@temporalio/workflow';
 import type { Consumers } from '../domain/activities';
 import type { AlertFacts } from '../domain/alert';
 import { duration } from '../domain/duration';
-import { emergency } from './duties';
+import { emergency, toItsEnd } from './duties';
 import type { Procedure } from './procedure';
 import type { RevokeStep } from './revokeKey';
 import { ignoreCancellation } from './window';
@@ -24,7 +24,7 @@ async function untilDrained(p: Procedure<RevokeStep>, keyId: string, seen: (c: C
   const since = Date.now();
   let told = false;
   for (let pause = 1_000; ; pause = Math.min(pause * 2, 60_000)) {
-    const c = await p.untilDone('drain', () => emergency.consumers.executeWithOptions({ summary: 'who has dropped the keys that it held?' }, [{ keyId }]));
+    const c = await p.untilDone('drain', () => toItsEnd(() => emergency.consumers.executeWithOptions({ summary: 'who has dropped the keys that it held?' }, [{ keyId }])));
     seen(c);
     p.mark('drain', c.waitingCount === 0 ? 'done' : 'running', inWords(c));
     if (c.waitingCount === 0) return;

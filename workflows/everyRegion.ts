@@ -2,7 +2,7 @@ import { ApplicationFailure, CancellationScope, condition, isCancellation } from
 import type { Arrived, Disabling, EffectProof } from '../domain/activities';
 import { duration } from '../domain/duration';
 import type { RevokeInput } from '../domain/inputs';
-import { emergency, emergencyLong } from './duties';
+import { emergency, emergencyLong, toItsEnd } from './duties';
 import type { Procedure } from './procedure';
 import type { RevokeStep } from './revokeKey';
 
@@ -72,7 +72,7 @@ export class EveryRegion {
 
   private async disableIn(region: string): Promise<void> {
     await this.p.untilDone('disable', async () => {
-      const again = await emergency.disableKey.executeWithOptions({ summary: `disable in ${region}, which was silent` }, [{ input: this.input, regions: [region], ...(this.proof === undefined ? {} : { proof: this.proof }) }]);
+      const again = await toItsEnd(() => emergency.disableKey.executeWithOptions({ summary: `disable in ${region}, which was silent` }, [{ input: this.input, regions: [region], ...(this.proof === undefined ? {} : { proof: this.proof }) }]));
       const answer = again.regions.find((r) => r.region === region);
       if (answer === undefined || answer.state === 'silent') throw ApplicationFailure.retryable(`${region} does not answer: ${answer?.detail ?? ''}`, 'KW-KMS-SILENT');
       if (again.unaudited) throw unaudited();
@@ -82,7 +82,7 @@ export class EveryRegion {
   }
 
   private endDisables(): Promise<{ unseen: string[] }> {
-    return this.p.untilDone('open-window', () => emergency.endDisables.executeWithOptions({ summary: 'no disable is pending any more' }, [{ keyId: this.disabling.keyId }]));
+    return this.p.untilDone('open-window', () => toItsEnd(() => emergency.endDisables.executeWithOptions({ summary: 'no disable is pending any more' }, [{ keyId: this.disabling.keyId }])));
   }
 }
 
