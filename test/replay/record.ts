@@ -6,6 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { WorkflowHandle } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils';
+import { pass, resultOf } from '../procedures/people';
 import { addColumnKey, addSubjects } from '../procedures/wrapped';
 import { createWorld, days, type World } from '../harness/world';
 
@@ -19,10 +20,12 @@ async function save(name: string, handle: Pick<WorkflowHandle, 'workflowId' | 'f
 const reason = 'a golden history';
 
 export async function record(): Promise<void> {
-  const now = await createWorld();
+  const now = await createWorld({ config: { recovery: { windowDays: 7, reminderHours: [72, 24, 2], holdSeconds: 0.2 } } });
   try {
     await recordRecovery(now);
     await recordRejections(now);
+    await recordQuarantine(now);
+    await recordPreemption(now);
     await recordRotation(now);
   } finally {
     await now.stop();
@@ -48,6 +51,68 @@ export async function record(): Promise<void> {
       await later.stop();
     }
   }
+  const last = await createWorld({ timeSkipping: true });
+  try {
+    await last.initialize('payment-data');
+    await recordDestruction(last);
+  } finally {
+    await last.stop();
+  }
+}
+
+/** Signed by two at once; KMS destroys the replica first, the primary seven days later. */
+async function recordDestruction(world: World): Promise<void> {
+  const input = { key: 'payment-data', reason, afterWindow: 'destroyed' as const };
+  const handle = await world.revoke(input, { workflowId: 'golden-revokeKey-destroyed' });
+  await world.stepsDone(handle.workflowId, 'open-window', 'prove-effect', 'census', 'drain');
+  await handle.signal('approve', { proof: await world.token(handle.workflowId, 'revokeKey', input, 'bob', 'KeyRecoveryAdmin') });
+  await world.stepsDone(handle.workflowId, 'delete');
+  await pass(world, days(7) + 120_000);
+  await world.until('deletion-scheduled is said', async () => (await world.status(handle.workflowId)).outcome === 'deletion-scheduled');
+  await world.kms.admin.setClock((await world.now()) + days(8));
+  await world.env!.sleep(days(1));
+  await resultOf(world, handle.workflowId);
+  await save('revokeKey-destroyed', handle);
+}
+
+/** Quarantined by two, joined by a second revocation of the same mode, recovered. */
+async function recordQuarantine(world: World): Promise<void> {
+  const input = { key: 'audit-data', reason, mode: 'quarantine' as const };
+  const first = await world.revoke(input);
+  await world.stepsDone(first.workflowId, 'open-window', 'prove-effect', 'alert', 'census', 'drain');
+  await first.signal('approve', { proof: await world.token(first.workflowId, 'revokeKey', input, 'bob', 'KeyRecoveryAdmin') });
+  await world.stepsDone(first.workflowId, 'quarantine');
+  const second = await world.revoke(input);
+  await world.until('it has joined', async () => (await world.status(second.workflowId)).phase === 'joined');
+  await world.until('nothing is pending to be disabled', async () => (await world.store.real.readKey(await world.keyId('audit-data')))!.window!.disabling.length === 0);
+  const recovery = await recoverySigned(world, 'audit-data');
+  await recovery.result();
+  await Promise.all([first.result(), second.result()]);
+  await save('revokeKey-quarantined', first);
+  await save('revokeKey-joined', second);
+}
+
+/** A revocation takes the key from a recovery that is at work; after that recovery has ended, one that finds no window is refused. */
+async function recordPreemption(world: World): Promise<void> {
+  await world.kms.admin.addFault({ kind: 'throttle', operation: 'EnableKey' });
+  const recovery = await recoverySigned(world, 'payment-data');
+  await world.until('it enables', async () => (await world.status(recovery.workflowId)).steps.find((s) => s.name === 'enable')?.state === 'retrying');
+  const second = await world.revoke({ key: 'payment-data', reason });
+  await recovery.result().catch(() => undefined);
+  await save('recoverKey-preempted', recovery);
+  await world.kms.admin.clearFaults();
+  await world.stepsDone(second.workflowId, 'open-window');
+  const refused = await world.recover({ key: 'user-data', reason });
+  await refused.result().catch(() => undefined);
+  await save('recoverKey-refused', refused);
+}
+
+async function recoverySigned(world: World, key: string): Promise<WorkflowHandle> {
+  const input = { key, reason };
+  const recovery = await world.recover(input, 'alice');
+  await world.until('one has signed', async () => (await world.status(recovery.workflowId)).pendingApproval?.decided.length === 1);
+  await recovery.signal('approve', { proof: await world.token(recovery.workflowId, 'recoverKey', input, 'bob', 'KeyRecoveryAdmin') });
+  return recovery;
 }
 
 async function recordRecovery(world: World): Promise<void> {
@@ -56,9 +121,7 @@ async function recordRecovery(world: World): Promise<void> {
   await save('initializeKeys', made);
   const revocation = await world.revoke({ key: 'user-data', reason });
   await world.stepsDone(revocation.workflowId, 'open-window', 'prove-effect', 'alert', 'census');
-  const recovery = await world.recover({ key: 'user-data', reason }, 'alice');
-  await world.until('one has signed', async () => (await world.status(recovery.workflowId)).pendingApproval?.decided.length === 1);
-  await recovery.signal('approve', { proof: await world.token(recovery.workflowId, 'recoverKey', { key: 'user-data', reason }, 'bob', 'KeyRecoveryAdmin'), comment: 'seen' });
+  const recovery = await recoverySigned(world, 'user-data');
   await recovery.result();
   await revocation.result();
   await save('recoverKey-recovered', recovery);
