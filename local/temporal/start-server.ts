@@ -29,7 +29,24 @@ export interface TemporalServerOptions {
 
 const READY_LIMIT_MS = 60_000;
 
+/** The server's inner services open ports of their own choice, and panic when somebody was faster: then it is started once more. */
+const STARTS = 3;
+
 export async function startTemporalServer(o: TemporalServerOptions): Promise<TemporalServer> {
+  for (let start = 1; ; start++) {
+    const tail: string[] = [];
+    try {
+      return await startOnce(o, tail);
+    } catch (e) {
+      const text = tail.join('\n');
+      const given = [o.port, o.uiPort].some((port) => port !== undefined && port !== 0 && text.includes(`:${port}: bind`));
+      if (start === STARTS || given || !text.includes('address already in use')) throw e;
+      o.log('a port was taken meanwhile: the Temporal server is started again');
+    }
+  }
+}
+
+async function startOnce(o: TemporalServerOptions, tail: string[]): Promise<TemporalServer> {
   mkdirSync(o.dataDir, { recursive: true });
   const taken = new Set<number>();
   const choose = async (given?: number): Promise<number> => {
@@ -44,7 +61,7 @@ export async function startTemporalServer(o: TemporalServerOptions): Promise<Tem
   args.push('--http-port', String(await choose()), '--metrics-port', String(await choose()), '--log-level', 'error');
   // a session of its own: Ctrl-C on the terminal reaches the supervisor, which stops the worker first
   const child = spawn(o.cli, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true, env: withoutClientSettings() });
-  const tail = keepTail(child, o.log);
+  keepTail(child, o.log, tail);
   const exited = new Promise<void>((resolve) => {
     child.once('exit', () => resolve());
     child.once('error', (e) => {
@@ -62,6 +79,7 @@ export async function startTemporalServer(o: TemporalServerOptions): Promise<Tem
     await frontendAnswers(address, exited);
   } catch (e) {
     child.kill('SIGKILL');
+    await exited; // the next start needs its database
     throw new LocalError('KW-DEV-PART', `the Temporal server is not ready: ${(e as Error).message}\n${tail.slice(-20).join('\n')}`);
   }
   return { address, ui: `http://127.0.0.1:${uiPort}`, pid: child.pid ?? 0, exited, stop: () => stop(child, exited) };
@@ -102,8 +120,7 @@ function withoutClientSettings(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TEMPORAL_')));
 }
 
-function keepTail(child: ChildProcess, log: (line: string) => void): string[] {
-  const tail: string[] = [];
+function keepTail(child: ChildProcess, log: (line: string) => void, tail: string[]): void {
   const take = (chunk: Buffer) => {
     for (const line of chunk.toString().split('\n')) {
       if (line.trim() === '') continue;
@@ -114,5 +131,4 @@ function keepTail(child: ChildProcess, log: (line: string) => void): string[] {
   };
   child.stdout?.on('data', take);
   child.stderr?.on('data', take);
-  return tail;
 }

@@ -237,6 +237,7 @@ describe('an attacker in the Temporal namespace', () => {
       // the driver itself, past the store
       const Database = createRequire(join(__dirname, '../../package.json'))('libsql') as new (file: string) => { prepare(s: string): { run(a: unknown[]): void }; exec(s: string): void; close(): void };
       const db = new Database(join(world.dataDir, 'keywarden.db'));
+      db.exec('PRAGMA busy_timeout = 5000');
       db.prepare(statement).run(args);
       db.close();
     };

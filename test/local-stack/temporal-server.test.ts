@@ -39,6 +39,17 @@ it('keeps its data over kill -9, on the same ports', async () => {
   expect(identityOf(second.pid)).toBeUndefined();
 });
 
+it('starts again when somebody took a port that one of its inner services had chosen', async () => {
+  const { path } = await findTemporalCli(log);
+  mkdirSync(join(dataDir, 'bin'));
+  const cli = join(dataDir, 'bin/temporal');
+  writeFileSync(cli, `#!/bin/sh\nif [ ! -e '${dataDir}/tried' ]; then touch '${dataDir}/tried'; echo 'listen tcp 127.0.0.1:42835: bind: address already in use' >&2; exit 2; fi\nexec '${path}' "$@"\n`, { mode: 0o755 });
+  const said: string[] = [];
+  const server = await startTemporalServer({ cli, dataDir, log: (line) => said.push(line) });
+  expect(said.join()).toContain('started again');
+  await server.stop();
+});
+
 it('shows the end of the log when the server does not come up', async () => {
   mkdirSync(join(dataDir, 'bin'));
   const cli = join(dataDir, 'bin/temporal');
