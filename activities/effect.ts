@@ -9,21 +9,23 @@ type Facts = Pick<AuditEntry, 'action' | 'keyId' | 'keyArn' | 'region' | 'planDi
 
 /**
  * Rule 3: nothing that widens or destroys happens before its `intended` row is stored; after it comes `done`, `failed`, or `unknown`
- * where the answer was lost. A second attempt writes no second `intended` or `done`.
+ * where the answer was lost. Each call of KMS has its own rows: a Region that does not show a change yet (facts A6) is asked a second time.
  */
 export async function effect<T extends Written>(deps: Deps, e: Execution, facts: Facts, act: () => Promise<T>): Promise<T> {
-  await deps.trail.record([entry(deps, e, { ...facts, phase: 'intended' })]);
+  const { attempt } = activityInfo();
+  const call = { ...facts, ...(attempt === 1 ? {} : { occasion: `attempt ${attempt}` }) };
+  await deps.trail.record([entry(deps, e, { ...call, phase: 'intended' })]);
   let out: T;
   try {
     out = await act();
   } catch (error) {
     const code = error instanceof KeywardenError ? error.code : 'KW-BUG';
     const phase = code === 'KW-KMS-SILENT' ? 'unknown' : 'failed';
-    await deps.trail.record([entry(deps, e, { ...facts, phase, error: code, occasion: `attempt ${activityInfo().attempt}` })]);
+    await deps.trail.record([entry(deps, e, { ...call, phase, error: code })]);
     throw error;
   }
   // a row that cannot be stored now is no failure of the act: the next attempt finds the act done and says so (see found)
-  await deps.trail.record([entry(deps, e, { ...facts, phase: 'done', ...(out.requestId === undefined ? {} : { requestId: out.requestId }) })]);
+  await deps.trail.record([entry(deps, e, { ...call, phase: 'done', ...(out.requestId === undefined ? {} : { requestId: out.requestId }) })]);
   return out;
 }
 

@@ -3,14 +3,14 @@ import { kmsClients } from '../../worker';
 import { codeOf } from '../harness/toThrowWithCode';
 import { checkInvariants } from '../harness/invariants';
 import { createWorld, REGIONS, type World } from '../harness/world';
-import { DOWN, EMERGENCY, reason, recovered, recovery, rowsOf, UP } from './acts';
+import { DOWN, EMERGENCY, reason, RECOVERY, recovered, recovery, rowsOf, UP } from './acts';
 
 const [EAST, WEST] = REGIONS;
 
 describe('when one Region is silent for long', () => {
   let world: World;
   beforeAll(async () => {
-    world = await createWorld({ config: { purposes: ['returns', 'stays', 'half'] } });
+    world = await createWorld({ config: { purposes: ['returns', 'stays', 'half', 'lags'] } });
     await world.initialize();
   });
   afterAll(() => world.stop());
@@ -60,6 +60,20 @@ describe('when one Region is silent for long', () => {
     await world.stepsDone(workflowId, 'prove-effect');
     expect(await recovered(world, 'half')).toMatchObject({ outcome: 'recovered', states: UP });
   });
+
+  it('rule 3: a Region that does not show a change for long is asked again, and each call has its rows', async () => {
+    const keyId = await world.keyId('lags');
+    const { workflowId } = await world.revoke({ key: 'lags', reason });
+    await world.stepsDone(workflowId, 'prove-effect', 'open-window');
+    // longer than one attempt looks for it
+    await world.kms.admin.addFault({ kind: 'stale-state', keyId, region: EAST, operation: 'EnableKey', principal: RECOVERY, ms: 14_000, count: 2 });
+    const handle = await recovery(world, 'lags');
+    expect(await handle.result()).toMatchObject({ outcome: 'recovered', states: UP });
+    const done: string[] = [];
+    for await (const { entry } of world.store.real.readAudit({ workflowId: handle.workflowId })) if (entry.action === 'EnableKey' && entry.region === EAST && entry.phase === 'done') done.push(entry.requestId!);
+    expect(done.length).toBeGreaterThan(1);
+    expect(new Set(done).size).toBe(done.length);
+  }, 60_000);
 
   it('breaks no rule', async () => {
     expect(await checkInvariants(world)).toEqual([]);
