@@ -3,7 +3,7 @@ import { digest as digestOf } from '../domain/digest';
 import { rolesOf } from '../domain/config';
 import { KeywardenError } from '../domain/errors';
 import type { KeyRow } from '../domain/keyRow';
-import { quorumOf, type Plan } from '../domain/plan';
+import { firstHalf, quorumOf, type Plan } from '../domain/plan';
 import { floorOf, quorumState } from '../domain/quorum';
 import { digestsOf } from './considering';
 import type { Deps } from './deps';
@@ -35,7 +35,7 @@ export async function authority(deps: Deps, digest: string): Promise<Authority> 
   const row = await deps.store.readKey(plan.keyId);
   if (row === undefined) throw missing('the store does not know the key');
   const counted = (await receiptsOf(deps, e)).filter((r) => belongs(r, plan, row));
-  const lapsed = (await receiptsOf(deps, e)).some((r) => r.epoch !== row.epoch && digestsOf(plan).includes(r.planDigest));
+  const lapsed = (await receiptsOf(deps, e)).some((r) => r.epoch !== row.epoch && planDigests(plan).includes(r.planDigest));
   if (counted.some((r) => r.decision === 'reject')) throw missing('the plan was rejected', plan.keyId);
   const state = quorumState(floorOf(quorumOf(plan), config.quorum), counted.filter((r) => rolesOf(config, r.person).includes(r.role)));
   if (!state.met) {
@@ -46,7 +46,13 @@ export async function authority(deps: Deps, digest: string): Promise<Authority> 
 }
 
 function belongs(r: Receipt, plan: Plan, row: KeyRow): boolean {
-  return r.epoch === row.epoch && r.keyId === plan.keyId && digestsOf(plan).includes(r.planDigest);
+  return r.epoch === row.epoch && r.keyId === plan.keyId && planDigests(plan).includes(r.planDigest);
+}
+
+/** Digests under which signatures count for a plan: its own, and those of its first half. */
+export function planDigests(plan: Plan): string[] {
+  const first = firstHalf(plan);
+  return [...digestsOf(plan), ...(first === undefined ? [] : digestsOf(first))];
 }
 
 function missing(why: string, key?: string): KeywardenError {

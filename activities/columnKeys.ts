@@ -17,7 +17,8 @@ const PAGE = 100;
 
 /**
  * The CEKs' mover. The catalog has no change of a value: a value under new material is added under the CMK's other COLUMN MASTER KEY object, read
- * back and opened, then the old one is dropped. Killed anywhere, a CEK has the old value, both, or the new one.
+ * back and opened, then the old one is dropped; a value under another CMK is added beside the old one, which stays until that is final.
+ * Killed anywhere, a CEK has the old value, both, or the new one.
  */
 export function columnKeyActivities(deps: Deps, pacerOf: (kms: RegionalKms) => Pacer): Pick<RotationActivities, 'rewrapColumnKeys'> {
   return {
@@ -47,7 +48,8 @@ class ColumnKeyMover {
     const { deps, mine } = this;
     const context = columnKeyContext(deps.config, mine.purpose, read.name);
     const ours = read.values.filter((v) => v.keyId === mine.keyId);
-    const fresh = ours.find((v) => this.isCurrent(v));
+    if (mine.to !== undefined && read.values.some((v) => v.keyId === mine.to!.keyId)) return 'current';
+    const fresh = mine.to === undefined ? ours.find((v) => this.isCurrent(v)) : undefined;
     if (fresh !== undefined) return ours.length === 1 ? 'current' : this.drop(read, ours.filter((v) => v !== fresh), fresh, context);
     // two old ones are what an interrupted rotation left: the one that opens stays, the other makes room
     const [source, ciphertext] = await this.opened(ours, context);
@@ -55,6 +57,7 @@ class ColumnKeyMover {
     const key = ours.length === 1 ? read : await this.dropOthers(read, ours.filter((v) => v !== source), source, context);
     if (key === undefined) return 'changed';
     const added = await this.add(key, source, ciphertext);
+    if (mine.to !== undefined) return added === undefined ? 'changed' : 'rewrapped';
     return added === undefined ? 'changed' : this.drop(added.key, added.key.values.filter((v) => v.keyId === mine.keyId && v.masterKey !== added.value.masterKey), added.value, context);
   }
 
@@ -89,11 +92,11 @@ class ColumnKeyMover {
   private async add(key: ColumnKey, source: ColumnKeyValue, moved: { ciphertext: Buffer; material: string }): Promise<{ key: ColumnKey; value: ColumnKeyValue } | undefined> {
     const { deps, mine } = this;
     rotationOf(await deps.store.readKey(mine.keyId), mine.keyId, mine.e);
-    const path = `arn:aws:kms:${this.kms.region}:${deps.config.account}:key/${mine.keyId}`;
+    const { keyId, keyArn: path } = mine.to ?? { keyId: mine.keyId, keyArn: `arn:aws:kms:${this.kms.region}:${deps.config.account}:key/${mine.keyId}` };
     const value = Buffer.from(packValue({ provider: PROVIDER, keyArn: path, keyMaterialId: moved.material, ciphertext: moved.ciphertext })).toString('base64');
-    const add = { masterKey: otherObject(source.masterKey), value, keyId: mine.keyId };
+    const add = { masterKey: mine.to === undefined ? otherObject(source.masterKey) : firstObject(mine.purpose, keyId), value, keyId };
     await intend(deps, mine, 'AddColumnKeyValue', `${key.name}/${add.masterKey}`);
-    const audit = entry(deps, mine.e, { action: 'AddColumnKeyValue', phase: 'done', keyId: mine.keyId, occasion: `${key.name}/${add.masterKey}`, detail: { cek: key.name, masterKey: add.masterKey, material: moved.material } });
+    const audit = entry(deps, mine.e, { action: 'AddColumnKeyValue', phase: 'done', keyId: mine.keyId, occasion: `${key.name}/${add.masterKey}`, detail: { cek: key.name, masterKey: add.masterKey, material: moved.material, ...(mine.to === undefined ? {} : { to: mine.to.keyId }) } });
     if ((await deps.store.changeColumnKey(key, { add: { ...add, path }, audit })) === 'changed') return undefined;
     const now = await deps.store.readColumnKey(key.name);
     return now === undefined ? undefined : { key: now, value: add };
@@ -119,6 +122,11 @@ class ColumnKeyMover {
     }
     return 'rewrapped';
   }
+}
+
+/** Name of a new CMK's first COLUMN MASTER KEY object. */
+export function firstObject(purpose: string, keyId: string): string {
+  return `CMK_${purpose}_${keyId.slice(-8)}_a`;
 }
 
 /** Each CMK has two COLUMN MASTER KEY objects with the same path, used in turn. */

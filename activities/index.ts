@@ -6,6 +6,7 @@ import { columnKeyActivities } from './columnKeys';
 import { argumentOf, formsOf } from './arguments';
 import { consumerActivities } from './consumers';
 import type { Deps } from './deps';
+import { cutoverActivities } from './cutover';
 import { dueActivities } from './dueKeys';
 import { effectActivities } from './effectProof';
 import { initializeActivities } from './initialization';
@@ -15,6 +16,8 @@ import { Pacer } from './pacer';
 import { recoveryActivities } from './recovery';
 import { windowActivities } from './recoveryWindow';
 import { revocationActivities } from './revocation';
+import { replacementActivities } from './replacement';
+import { replacementKeyActivities } from './replacementKeys';
 import { rewrapActivities } from './rewrapping';
 import { rotationActivities } from './rotation';
 import { wideningActivities } from './widening';
@@ -31,9 +34,9 @@ export function activitiesOf(deps: Deps): Record<string, Activity> {
     return found;
   };
   const byDuty: Record<Duty, Record<string, unknown>> = {
-    routine: { findOwnKeys: init.findOwnKeys, makeCanary: init.makeCanary, ...dueActivities(deps), ...rotationActivities(deps), ...materialActivities(deps), ...columnKeyActivities(deps, pacerOf), ...rewrapActivities(deps, pacerOf), ...alertActivity(deps) },
+    routine: { findOwnKeys: init.findOwnKeys, makeCanary: init.makeCanary, ...dueActivities(deps), ...rotationActivities(deps), ...materialActivities(deps), ...columnKeyActivities(deps, pacerOf), ...rewrapActivities(deps, pacerOf), ...replacementKeyActivities(deps, pacerOf), ...alertActivity(deps) },
     emergency: { ...revocationActivities(deps), ...windowActivities(deps), ...effectActivities(deps), ...consumerActivities(deps), ...alertActivity(deps) },
-    recovery: { ...recoveryActivities(deps), ...wideningActivities(deps), makeKey: init.makeKey, replicateKey: init.replicateKey, pointAlias: init.pointAlias, ...alertActivity(deps) },
+    recovery: { ...recoveryActivities(deps), ...wideningActivities(deps), ...replacementActivities(deps), ...cutoverActivities(deps), makeKey: init.makeKey, replicateKey: init.replicateKey, pointAlias: init.pointAlias, ...alertActivity(deps) },
   };
   const forms = formsOf(deps.config);
   return Object.fromEntries(Object.entries(byDuty[deps.duty]).map(([name, act]) => [name, withStableErrors((argument) => (act as Activity)(argumentOf(forms, name, argument) as never))]));

@@ -110,14 +110,14 @@ async function findByTags(deps: Deps, kms: RegionalKms, purpose: string): Promis
   const known = new Set((await deps.store.listKeys()).map((r) => r.keyId));
   for await (const keyId of kms.keys()) {
     const tags = await kms.tags(keyId).catch(() => ({}) as Record<string, string>); // keys of others deny it
-    if (tags[TAG.purpose] !== purpose || tags[TAG.application] !== deps.config.application || tags[TAG.environment] !== deps.config.environment) continue;
+    if (tags[TAG.purpose] !== purpose || tags[TAG.application] !== deps.config.application || tags[TAG.environment] !== deps.config.environment || tags[TAG.replaces] !== undefined) continue;
     const metadata = await kms.describe(keyId);
     if (metadata !== undefined && (metadata.KeyState === 'Enabled' || metadata.KeyState === 'Creating' || (metadata.KeyState === 'Disabled' && known.has(keyId)))) return metadata;
   }
   return undefined;
 }
 
-async function settled(kms: RegionalKms, keyId: string): Promise<void> {
+export async function settled(kms: RegionalKms, keyId: string): Promise<void> {
   for (let i = 0; i < 40; i++) {
     const state = (await kms.describe(keyId))?.KeyState;
     if (state !== undefined && state !== 'Creating') return;

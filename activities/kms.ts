@@ -185,9 +185,9 @@ export class RegionalKms {
     return this.call('RotateKeyOnDemand', keyId, async () => written(await this.client.send(new RotateKeyOnDemandCommand({ KeyId: keyId }))));
   }
 
-  /** Under the same key's current material, in the same context, without plaintext; source and destination are pinned. Errors are KMS's own: the mover tells them apart for each key. */
-  async reEncrypt(keyId: string, ciphertext: Uint8Array, context: Record<string, string>): Promise<{ ciphertext: Uint8Array; material: string }> {
-    const out = await this.client.send(new ReEncryptCommand({ CiphertextBlob: ciphertext, SourceKeyId: keyId, SourceEncryptionContext: context, DestinationKeyId: keyId, DestinationEncryptionContext: context }));
+  /** From one key to the current material of another, or of the same, in the same context, without plaintext; both are pinned. Errors are KMS's own: the mover tells them apart for each key. */
+  async reEncrypt(from: string, to: string, ciphertext: Uint8Array, context: Record<string, string>): Promise<{ ciphertext: Uint8Array; material: string }> {
+    const out = await this.client.send(new ReEncryptCommand({ CiphertextBlob: ciphertext, SourceKeyId: from, SourceEncryptionContext: context, DestinationKeyId: to, DestinationEncryptionContext: context }));
     return { ciphertext: out.CiphertextBlob!, material: out.DestinationKeyMaterialId ?? '' };
   }
 

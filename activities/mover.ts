@@ -8,7 +8,7 @@ import { entry, now } from './execution';
 import { errorName, isSilence, kmsError, type RegionalKms } from './kms';
 import { materialsOf } from './materials';
 import type { Pacer } from './pacer';
-import type { Held } from './rewrapping';
+import { destination, type Held } from './rewrapping';
 
 /**
  * What KMS opens for nobody, whatever is tried: the ciphertext is corrupt, of another context, or of another CMK than its row says. Source key
@@ -19,7 +19,7 @@ const POISON = new Set(['InvalidCiphertextException', 'IncorrectKeyException', '
 const PASSING = new Set(['KMSInternalException', 'InternalFailure', 'DependencyTimeoutException', 'ServiceUnavailable', 'KeyUnavailableException']);
 const TRIES = { throttled: 12, passing: 4, lagging: 8 } as const;
 
-/** Moves wrapped keys under the new material of the same CMK: ReEncrypt, so that no plaintext leaves KMS. */
+/** Moves wrapped keys under the new material of the same CMK, or under another CMK: ReEncrypt, so that no plaintext leaves KMS. */
 export class Mover {
   constructor(private readonly deps: Deps, private readonly mine: Held, private readonly kms: RegionalKms, private readonly pacer: Pacer) {}
 
@@ -29,7 +29,7 @@ export class Mover {
    */
   async page(keys: readonly SubjectKey[], occasion: string): Promise<PageCounts> {
     const { deps, mine } = this;
-    const page: RewrappedPage = { keyId: mine.keyId, rewrapped: [], setAside: [], audit: (counts) => entry(deps, mine.e, { action: 'RewrapSubjectKeys', phase: 'done', keyId: mine.keyId, occasion, detail: { ...counts, material: mine.material } }) };
+    const page: RewrappedPage = { keyId: mine.keyId, rewrapped: [], setAside: [], ...(mine.to === undefined ? {} : { to: mine.to }), audit: (counts) => entry(deps, mine.e, { action: 'RewrapSubjectKeys', phase: 'done', keyId: mine.keyId, occasion, detail: { ...counts, ...destination(mine) } }) };
     let failure: unknown;
     await Promise.all(keys.map(async (key) => {
       try {
@@ -49,8 +49,7 @@ export class Mover {
   }
 
   /** One ciphertext under the new material, or KMS's word for why it does not open. */
-  async move(encryptedKey: string, context: EncryptionContext): Promise<{ ciphertext: Buffer; material: string } | { poison: string }> {
-    const { keyId } = this.mine;
+  async move(encryptedKey: string, context: EncryptionContext, keyId = this.mine.keyId): Promise<{ ciphertext: Buffer; material: string } | { poison: string }> {
     const source = Buffer.from(encryptedKey, 'base64');
     if (source.length === 0) return { poison: 'ValidationException' };
     const tried = { throttled: 0, passing: 0, lagging: 0 };
@@ -58,7 +57,7 @@ export class Mover {
       let why: keyof typeof tried;
       let last: unknown;
       try {
-        const { ciphertext, material } = await this.pacer.run(() => this.kms.reEncrypt(keyId, source, context));
+        const { ciphertext, material } = await this.pacer.run(() => this.kms.reEncrypt(keyId, this.mine.to?.keyId ?? keyId, source, context));
         if (await this.isCurrent(material)) return { ciphertext: Buffer.from(ciphertext), material };
         why = 'lagging';
         last = new KeywardenError('KW-NOT-YET', `KMS in ${this.kms.region} still wraps under older material`, { key: keyId, notDone: 'some keys were not re-wrapped', next: 'it is tried again' });
@@ -79,7 +78,7 @@ export class Mover {
 
   /** Whether a destination's material is the one that is wanted; where KMS has rotated by itself meanwhile, the newest is wanted from now on. */
   private async isCurrent(material: string): Promise<boolean> {
-    if (material === this.mine.material) return true;
+    if (material === this.mine.material || this.mine.to !== undefined) return true; // a CMK that was just made has one
     const { current, known } = await materialsOf(this.kms, this.mine.keyId);
     // one that does not know the wanted material lags itself
     if (current !== material || !known.includes(this.mine.material)) return false;

@@ -4,7 +4,7 @@ import { KeywardenError } from '../domain/errors';
 import { plannedInput, type RecoverInput, type RevokeInput, type RotateInput } from '../domain/inputs';
 import { openWindowOf, recoverableWindow, type KeyRow, type RegionSnapshot } from '../domain/keyRow';
 import { widens, type Plan, type RegionPlan } from '../domain/plan';
-import { quarantinePolicy, type PolicyRoles } from '../domain/policies';
+import { decryptOnlyPolicy, quarantinePolicy, type PolicyRoles } from '../domain/policies';
 import type { RegionalKms } from './kms';
 import type { Target } from './targets';
 
@@ -49,6 +49,23 @@ export function disablePlan(config: Config, input: RevokeInput, target: Pick<Tar
 /** A rotation's plan: no states and no counts, which drift. */
 export function rotationPlan(config: Config, input: RotateInput, target: Pick<Target, 'keyId'>, where: Where): Plan {
   return { ...disablePlan(config, { key: input.key, reason: '' }, target, where), operation: 'rotateKey', input: plannedInput(input) };
+}
+
+/** What a person signs before the cutover of a replacement: the beginning's plan, the new CMK, and in each Region what is moved and how the old CMK looks before and after. */
+export async function cutoverPlan(s: Pick<Sources, 'config' | 'kms'>, input: RotateInput, keyId: string, replacement: string, where: Where): Promise<Plan> {
+  const newPolicy = policyDigest(decryptOnlyPolicy(rolesForPolicies(s.config)));
+  const expects: Record<string, RegionPlan> = {};
+  for (const region of s.config.regions) {
+    const kms = of(s.kms, region);
+    const [policy, grants, aliases] = await Promise.all([kms.policy(keyId), kms.grants(keyId), aliasesOf(kms, [keyId, replacement])]);
+    expects[region] = { state: 'Enabled', policy: policyDigest(policy), newPolicy, grants: grants.map((g) => g.grantId), aliases };
+  }
+  return { ...rotationPlan(s.config, input, { keyId }, where), replacement, expects };
+}
+
+/** Some have been moved already where a worker died in the middle. */
+async function aliasesOf(kms: RegionalKms, keyIds: readonly string[]): Promise<string[]> {
+  return (await Promise.all(keyIds.map((id) => kms.aliases(id)))).flat().sort();
 }
 
 /** Rule 9, and an outage that somebody must have accepted: said before a signature is asked for, and again before the key is disabled. */

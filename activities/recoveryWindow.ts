@@ -10,7 +10,8 @@ import { findArrivals } from './arrivals';
 import type { Deps } from './deps';
 import { directRevocation } from './directRecord';
 import { DAY_MS, facts, verifyForDisabling } from './disabling';
-import { entry, execution, isRunning, now } from './execution';
+import { effect } from './effect';
+import { entry, execution, isRunning, now, type Execution } from './execution';
 import { keepReceipt } from './receipts';
 import { deletionDate, isDisabledEverywhere, isDown, resolveTarget, statesIn, type Target } from './targets';
 
@@ -31,6 +32,7 @@ export function windowActivities(deps: Deps): Pick<EmergencyActivities, 'openWin
       if (approval === undefined && !isDisabledEverywhere(target)) throw new KeywardenError('KW-APPROVAL-MISSING', 'the key is not disabled in every Region and nobody signed', { key: target.keyId, notDone: 'no window was opened', next: 'sign the revocation' });
       const { snapshot } = await snapshotOf(deps, target.keyId, [...target.seen.keys()]);
       const before = await deps.store.readKey(target.keyId);
+      if (approval !== undefined) await disableReplacement(deps, e, before);
       const moment = await momentOfRevocation(deps, e, input, target, before?.window);
       const opening: Opening = {
         keyId: target.keyId,
@@ -169,6 +171,16 @@ function deadlineOf(deps: Deps, target: Target, moment: Moment, input: RevokeInp
 }
 
 /** What each Region that is down looks like. `unseen`: Regions that did not say, to be asked again; a Region without the key is neither. */
+/** A replacement of the key is at work: what it has moved already must fall with the key. The rotation takes the rest back, and tries again where a Region was silent. */
+async function disableReplacement(deps: Deps, e: Execution, row: KeyRow | undefined): Promise<void> {
+  const next = row?.rotation?.to === undefined ? undefined : await deps.store.readKey(row.rotation.to);
+  if (next === undefined || next.replaces?.phase === 'committed') return;
+  await Promise.allSettled([...deps.kms].map(async ([region, kms]) => {
+    const facts = { action: 'DisableKey', keyId: next.keyId, region, detail: { replaces: row!.keyId } };
+    if ((await kms.describe(next.keyId))?.KeyState === 'Enabled') await effect(deps, e, facts, () => kms.disable(next.keyId));
+  }));
+}
+
 async function snapshotOf(deps: Deps, keyId: string, regions: readonly string[]): Promise<{ snapshot: Record<string, RegionSnapshot>; unseen: string[] }> {
   const snapshot: Record<string, RegionSnapshot> = {};
   const unseen: string[] = [];

@@ -93,16 +93,25 @@ export class RegionActs {
     return true;
   }
 
-  /** Puts a policy and reads it back. `policy` must be the text whose digest was signed. */
+  /** Puts a policy on a key that is down. `policy` must be the text whose digest was signed. */
   async putPolicy(policy: string): Promise<void> {
-    if (policyDigest(policy) !== this.expects.newPolicy) this.drift(`the policy to put in ${this.region} is not the one signed for`);
     await this.until('Disabled');
-    if (policyDigest(await this.kms.policy(this.keyId)) !== this.expects.newPolicy) {
-      await effect(this.deps, this.by.e, this.facts('PutKeyPolicy', { policy: this.expects.newPolicy }), () => this.kms.putPolicy(this.keyId, policy));
-    } else await found(this.deps, this.by.e, this.facts('PutKeyPolicy', { policy: this.expects.newPolicy }));
+    await this.changePolicy(policy);
+  }
+
+  /** Puts a policy on a key in use and reads it back. */
+  async changePolicy(policy: string): Promise<void> {
+    if (policyDigest(policy) !== this.expects.newPolicy) this.drift(`the policy to put in ${this.region} is not the one signed for`);
+    const facts = this.facts('PutKeyPolicy', { policy: this.expects.newPolicy });
+    if (policyDigest(await this.kms.policy(this.keyId)) === this.expects.newPolicy) await found(this.deps, this.by.e, facts);
+    else await effect(this.deps, this.by.e, facts, () => this.kms.putPolicy(this.keyId, policy));
+    await this.policyIsThere('the step is not over');
+  }
+
+  private async policyIsThere(notDone: string): Promise<void> {
     const end = Date.now() + 8_000;
     while (policyDigest(await this.kms.policy(this.keyId)) !== this.expects.newPolicy) {
-      if (Date.now() > end) throw new KeywardenError('KW-NOT-YET', `the new policy cannot be read back in ${this.region} yet`, { key: this.keyId, notDone: `the key was not enabled in ${this.region}`, next: 'it is tried again' });
+      if (Date.now() > end) throw new KeywardenError('KW-NOT-YET', `the new policy cannot be read back in ${this.region} yet`, { key: this.keyId, notDone: `${notDone} in ${this.region}`, next: 'it is tried again' });
       await sleep(150);
     }
   }

@@ -1,7 +1,7 @@
 import { Context, heartbeat } from '@temporalio/activity';
 import type { RewrapPlace, RotationActivities, StretchDone } from '../domain/activities';
 import { KeywardenError } from '../domain/errors';
-import { rotationOf } from '../domain/keyRow';
+import { openWindowOf, rotationOf } from '../domain/keyRow';
 import type { SubjectKey } from '../stores/store';
 import type { Deps } from './deps';
 import { entry, execution, type Execution } from './execution';
@@ -17,15 +17,33 @@ export interface Held {
   purpose: string;
   /** The material under which everything must stand. */
   material: string;
+  /** The CMK to which everything moves; absent where it stays. */
+  to?: { keyId: string; keyArn: string };
 }
+
+/** Where a rotation moves wrapped keys, as audit rows say it. */
+export const destination = ({ to, material }: Held): { to: string } | { material: string } => (to === undefined ? { material } : { to: to.keyId });
+
+/** Sorts behind every material: whatever stands under the CMK is stale. */
+export const NO_MATERIAL = '~';
 
 /** Read from the key's row, never from the workflow; a revocation takes the claim away. */
 export async function held(deps: Deps, keyId: string): Promise<Held> {
   const e = await execution(deps);
   const row = await deps.store.readKey(keyId);
-  const { material } = rotationOf(row, keyId, e);
+  const { material, replace, to } = rotationOf(row, keyId, e);
+  if (replace === true) return { e, keyId, purpose: row!.purpose, material: NO_MATERIAL, to: await replacementIn(deps, keyId, to) };
   if (material === undefined) throw new KeywardenError('KW-NOT-YET', 'the new material is not there yet', { key: keyId, notDone: 'nothing was re-wrapped', next: 'it is tried again' });
   return { e, keyId, purpose: row!.purpose, material };
+}
+
+/** The new CMK of a replacement that is at work. */
+async function replacementIn(deps: Deps, keyId: string, to: string | undefined): Promise<{ keyId: string; keyArn: string }> {
+  const row = to === undefined ? undefined : await deps.store.readKey(to);
+  if (row?.replaces === undefined) throw new KeywardenError('KW-NOT-YET', 'the new CMK is not there yet', { key: keyId, notDone: 'nothing was re-wrapped', next: 'it is tried again' });
+  if (row.replaces.phase === 'rolled-back' || openWindowOf(row) !== undefined) throw new KeywardenError('KW-PREEMPTED', `the new CMK ${row.keyId} was taken out of use`, { key: keyId, notDone: 'the rest was not re-wrapped', next: 'look at `keywarden status`' });
+  const { region } = (await rotationTarget(deps, keyId)).kms;
+  return { keyId: row.keyId, keyArn: `arn:aws:kms:${region}:${deps.config.account}:key/${row.keyId}` };
 }
 
 /** Where a stretch stands after its last written page: what a heartbeat holds, and where the next attempt goes on. */
@@ -83,8 +101,9 @@ export function rewrapActivities(deps: Deps, pacerOf: (kms: RegionalKms) => Pace
 }
 
 /** Rule 3: no wrapped key is overwritten before this row is stored; each page's own row is written with the page. */
-export async function intend(deps: Deps, { e, keyId, material }: Held, action: string, occasion = ''): Promise<void> {
-  const where = await deps.trail.record([entry(deps, e, { action, phase: 'intended', keyId, occasion, detail: { material } })]);
+export async function intend(deps: Deps, mine: Held, action: string, occasion = ''): Promise<void> {
+  const { e, keyId } = mine;
+  const where = await deps.trail.record([entry(deps, e, { action, phase: 'intended', keyId, occasion, detail: destination(mine) })]);
   // the page's row goes to the store itself: what is told before it must stand there before it
   if (where === 'journal') await deps.trail.drain();
 }

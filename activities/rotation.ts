@@ -23,9 +23,7 @@ export function rotationActivities(deps: Deps): Acts {
   return {
     async considerRotation(a): Promise<RotationChecked> {
       const input = parseInput(rotateInput, a.input);
-      if (input.strategy === 'replace') {
-        throw new KeywardenError('KW-NOT-BUILT', 'this build rotates in place only', { path: 'input.strategy', key: input.key, notDone: 'nothing was started', next: 'leave `strategy` out, or use a build that has `replace`' });
-      }
+      if (input.strategy === 'replace') throw new KeywardenError('KW-INPUT', 'must not be "replace"', { path: 'input.strategy', key: input.key, notDone: 'nothing was started', next: 'this is the procedure that stays in the same CMK' });
       const e = await execution(deps);
       const found = await rotationTarget(deps, input.key);
       const { keyId, keyArn, purpose } = found.target;

@@ -62,7 +62,7 @@ export class RewrapStack {
     await sideBySide(wrapped, AT_ONCE, async (w) => {
       const wait = perSecond === undefined ? 0 : from + (n++ * 1_000) / perSecond - performance.now();
       if (wait >= 1) await new Promise((r) => setTimeout(r, wait));
-      await kms.reEncrypt(key.keyId, w.ciphertext, this.context(key, w.subjectId));
+      await kms.reEncrypt(key.keyId, key.keyId, w.ciphertext, this.context(key, w.subjectId));
     });
     const { user, system } = process.cpuUsage(cpu);
     return { ms: performance.now() - from, cpuMs: (user + system) / 1_000 };

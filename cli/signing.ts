@@ -9,9 +9,13 @@ import type { Context } from './context';
 
 /** The signer's own plan: made here from configuration, KMS and the store, never taken from a workflow. */
 export async function planForStart(ctx: Context, operation: Plan['operation'], input: RevokeInput | RecoverInput | RotateInput, where: { workflowId: string; firstRunId?: string }): Promise<Plan> {
-  const [config, kms, { knownTarget }, { revocationPlan, recoveryPlan, rotationPlan, disablePlan, refuseToCutTheBranch }, { widens }] = await Promise.all([ctx.config(), ctx.kms('operator'), import('../activities/targets'), import('../activities/planning'), import('../domain/plan')]);
+  const [config, kms, { knownTarget }, { revocationPlan, recoveryPlan, rotationPlan, cutoverPlan, disablePlan, refuseToCutTheBranch }, { widens }] = await Promise.all([ctx.config(), ctx.kms('operator'), import('../activities/targets'), import('../activities/planning'), import('../domain/plan')]);
   const target = await knownTarget({ config, kms, store: { readKey: async (id) => (await ctx.store()).readKey(id), listKeys: async () => (await ctx.store()).listKeys() } }, input.key);
-  if (operation === 'rotateKey') return rotationPlan(config, input as RotateInput, target, where);
+  if (operation === 'rotateKey') {
+    // the second half of a replacement, once everything stands under the new CMK
+    const next = (input as RotateInput).strategy !== 'replace' || where.firstRunId === undefined ? undefined : (await (await ctx.store()).listKeys()).find((r) => r.replaces?.keyId === target.keyId && r.replaces.workflowId === where.workflowId && r.replaces.phase !== 'overlap');
+    return next === undefined ? rotationPlan(config, input as RotateInput, target, where) : cutoverPlan({ config, kms }, input as RotateInput, target.keyId, next.keyId, where);
+  }
   if (operation === 'revokeKey') refuseToCutTheBranch(config, input as RevokeInput, target);
   if (operation === 'revokeKey' && !widens(input as RevokeInput)) return disablePlan(config, input as RevokeInput, target, where);
   const row = await (await ctx.store()).readKey(target.keyId);

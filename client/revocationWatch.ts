@@ -10,6 +10,8 @@ export interface WatchOptions {
   clock: Clock;
   /** Drops the plaintext keys under a CMK, before the next `await`. */
   drop(keyId: string): void;
+  /** Opens the canary of a CMK that takes another's place. */
+  open(keyId: string): Promise<void>;
   /** After each look, whether the store answered or not. */
   looked(): void;
 }
@@ -23,6 +25,8 @@ export class RevocationWatch {
   private readonly acknowledged = new Map<string, number>();
   private looking: Promise<void> | undefined;
   private saving: Promise<void> | undefined;
+  private readonly opened = new Set<string>();
+  private readonly opening = new Set<string>();
   private timer: NodeJS.Timeout | undefined;
   private registered = false;
   private closed = false;
@@ -81,7 +85,25 @@ export class RevocationWatch {
       this.failure = error;
     }
     this.o.looked();
-    if (this.failure === undefined) this.acknowledge();
+    if (this.failure !== undefined) return;
+    this.acknowledge();
+    for (const m of this.marks.values()) if (m.introduced === true) void this.openNew(m.keyId);
+  }
+
+  /** Tried again with each look until it opens: until then the CMK does not take the other's place. */
+  private async openNew(keyId: string): Promise<void> {
+    if (this.opened.has(keyId) || this.opening.has(keyId)) return;
+    this.opening.add(keyId);
+    try {
+      await this.o.open(keyId);
+      this.opened.add(keyId);
+      this.acknowledged.delete(keyId);
+      this.acknowledge();
+    } catch {
+      // the rotation that waits for this process shows it
+    } finally {
+      this.opening.delete(keyId);
+    }
   }
 
   private take(marks: readonly KeyMark[]): void {
@@ -94,14 +116,14 @@ export class RevocationWatch {
   /** Beside everything else: knowing must not wait for saying. */
   private acknowledge(): void {
     const { store, consumer, learnWithinMs, clock } = this.o;
-    const due: Acknowledged[] = [...this.marks.values()].filter((m) => this.acknowledged.get(m.keyId) !== m.epoch).map(({ keyId, epoch }) => ({ keyId, epoch }));
+    const due: Acknowledged[] = [...this.marks.values()].filter((m) => this.acknowledged.get(m.keyId) !== m.epoch).map(({ keyId, epoch }) => ({ keyId, epoch, ...(this.opened.has(keyId) ? { opened: true as const } : {}) }));
     const quiet = Math.abs(clock.now() - this.savedAt) < learnWithinMs * 2;
     if (this.saving !== undefined || this.closed || (due.length === 0 && quiet)) return;
     this.saving = store.saveConsumer(consumer, due).then(
       () => {
         this.saving = undefined;
         this.savedAt = clock.now();
-        for (const { keyId, epoch } of due) this.acknowledged.set(keyId, epoch);
+        for (const { keyId, epoch, opened } of due) if (opened === true || !this.opened.has(keyId)) this.acknowledged.set(keyId, epoch);
         this.acknowledge(); // what was learned meanwhile
       },
       () => void (this.saving = undefined), // said again with the next look

@@ -76,6 +76,7 @@ export class SubjectEncryption {
       learnWithinMs,
       clock: this.clock,
       drop: (keyId) => this.cache.dropWhere((key) => key.keyId === keyId),
+      open: (keyId) => this.openCanary(keyId),
       // while the store is silent, its grace holds
       looked: () => (this.watch.failure !== undefined && this.inGrace) || this.cache.dropAged(this.clock.now()),
     });
@@ -173,21 +174,32 @@ export class SubjectEncryption {
       this.cache.drop(name);
       throw new KeywardenError('KW-SUBJECT-UNKNOWN', `no ${purpose} key of the subject`, { notDone: 'nothing was encrypted or decrypted', next: 'call initializeUserEncryption first' });
     }
-    await this.inUse(row);
-    const plaintext = await this.keys.open(row).catch((error: unknown) => {
-      // KMS knows of a revocation before the store does
-      if (error instanceof KeywardenError && error.code === 'KW-KEY-REVOKED') this.cache.dropWhere((key) => key.keyId === row.keyId);
-      throw error;
-    });
+    const { plaintext, keyId } = await this.open(row);
     try {
       if (this.closed) throw wrong('', 'the service is closed', 'make a new one');
-      await this.inUse(row, false); // it may have been revoked while KMS worked
+      await this.inUse({ keyId, purpose }, false); // it may have been revoked while KMS worked
       const { application, environment } = this.o.where;
-      this.cache.put(name, { key: new DataKey(plaintext, { application, environment, purpose, subjectId }), keyId: row.keyId, since: this.clock.now(), uses: 0 });
+      this.cache.put(name, { key: new DataKey(plaintext, { application, environment, purpose, subjectId }), keyId, since: this.clock.now(), uses: 0 });
     } finally {
       plaintext.fill(0);
     }
     this.serve(name);
+  }
+
+  /** While another CMK takes a CMK's place, what does not open under the new one is opened under the old. */
+  private async open(row: SubjectKey): Promise<{ plaintext: Uint8Array; keyId: string }> {
+    try {
+      await this.inUse(row);
+      return { plaintext: await this.keys.open(row), keyId: row.keyId };
+    } catch (error) {
+      if (row.previous !== undefined && this.watch.mark(row.keyId)?.introduced === true) {
+        const { previous, ...rest } = row;
+        return this.open({ ...rest, ...previous });
+      }
+      // KMS knows of a revocation before the store does
+      if (error instanceof KeywardenError && error.code === 'KW-KEY-REVOKED') this.cache.dropWhere((key) => key.keyId === row.keyId);
+      throw error;
+    }
   }
 
   /** Runs what waits for a key, as far as the key may be used; false where it is not held. */
@@ -214,7 +226,7 @@ export class SubjectEncryption {
   }
 
   /** The CMK that wraps a key is one of ours, for this purpose, and not revoked as far as is known. A key that the store does not know could not be revoked. */
-  private async inUse(row: SubjectKey, mayLook = true): Promise<void> {
+  private async inUse(row: Pick<SubjectKey, 'keyId' | 'purpose'>, mayLook = true): Promise<void> {
     const mark = this.watch.mark(row.keyId);
     if (mark === undefined && mayLook) {
       await this.watch.look(); // it may be newer than the last look
@@ -222,6 +234,13 @@ export class SubjectEncryption {
     }
     if (mark === undefined || mark.purpose !== row.purpose) throw new KeywardenError('KW-KEY-UNKNOWN', `the store knows no CMK of ${row.purpose} with this id`, { key: row.keyId, notDone: 'nothing was encrypted or decrypted', next: 'run initializeKeys; if it was run, find out who wrote the row of the subject' });
     if (mark.revoked) throw revoked(row.keyId, 'it was revoked');
+  }
+
+  /** A CMK that takes another's place: whether this process, with its own rights and from its own network, can use it. */
+  private async openCanary(keyId: string): Promise<void> {
+    const row = await this.o.store.readKey(keyId);
+    if (row?.canary === undefined) throw new KeywardenError('KW-NOT-YET', 'the CMK has no canary yet', { key: keyId, notDone: 'it was not opened', next: 'it is looked at again' });
+    await this.keys.openCanary(keyId, row.canary);
   }
 
   private get inGrace(): boolean {

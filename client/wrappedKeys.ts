@@ -2,7 +2,7 @@ import { DecryptCommand, GenerateDataKeyWithoutPlaintextCommand, type KMSClient 
 import { subjectContext } from '../domain/encryptionContext';
 import { KeywardenError } from '../domain/errors';
 import { errorName, isSilence } from '../domain/kmsErrors';
-import { aliasOf } from '../domain/names';
+import { aliasOf, CANARY_CONTEXT } from '../domain/names';
 import type { SubjectKey } from '../stores/store';
 
 /** The longest that one Region is waited for. */
@@ -36,6 +36,12 @@ export class WrappedKeys {
     if (Plaintext?.length === 32) return Plaintext;
     Plaintext?.fill(0);
     throw corrupt(key.keyId, 'it is not a 256-bit key');
+  }
+
+  /** @throws as `open`, where this process cannot use the CMK */
+  async openCanary(keyId: string, canary: string): Promise<void> {
+    const { Plaintext } = await this.ask('Decrypt', keyId, (kms, abortSignal) => kms.send(new DecryptCommand({ KeyId: keyId, CiphertextBlob: Buffer.from(canary, 'base64'), EncryptionContext: { ...CANARY_CONTEXT } }), { abortSignal }));
+    Plaintext?.fill(0);
   }
 
   private async ask<T>(operation: string, key: string, send: (kms: KMSClient, abortSignal: AbortSignal) => Promise<T>): Promise<T> {

@@ -222,6 +222,46 @@ export interface DueKey {
   open?: string;
 }
 
+/** What the check of a replacement found. */
+export interface ReplacementChecked extends Considered {
+  keyId: string;
+  keyArn: string;
+  purpose: string;
+  /** The primary Region first: the new CMK is made there. */
+  regions: string[];
+  wrapped: { subjectKeys: number; columnKeyValues: number };
+  searchable: boolean;
+  parallel: number;
+}
+
+export interface ReplacementVerified {
+  /** Wrapped keys that still stand under the old CMK only, without those set aside. */
+  left: number;
+  setAside: number;
+  /** Under the new CMK. */
+  subjectKeys: number;
+  columnKeys: number;
+  /** Subject keys that were opened under the new CMK, picked at random. */
+  sampled: number;
+}
+
+/** A rotation that moves everything to a new CMK: the recovery duty's part, and the routine duty's. */
+export interface ReplacementActivities {
+  considerReplacement(a: { input: RotateInput; decisions: Arrived[]; malformed: number }): Promise<ReplacementChecked>;
+  beginReplacement(a: { digest: string }): Promise<void>;
+  makeReplacement(a: { digest: string; region: string }): Promise<{ keyId: string }>;
+  considerCutover(a: { input: RotateInput; decisions: Arrived[]; malformed: number }): Promise<Considered>;
+  cutover(a: { digest: string; region: string }): Promise<{ moved: string[] }>;
+  deactivate(a: { digest: string; region: string }): Promise<void>;
+  /** `replacement`: the new CMK, where there is one. */
+  rollBack(a: { keyId: string; why?: string }): Promise<{ replacement?: string }>;
+  withdrawReplacement(a: { keyId: string; region: string }): Promise<void>;
+  endReplacement(a: { keyId: string; why?: string }): Promise<{ backupsUntil: string }>;
+  verifyReplacement(a: { keyId: string }): Promise<ReplacementVerified>;
+  openedBy(a: { keyId: string }): Promise<Pick<Consumers, 'total' | 'waitingCount' | 'waiting'>>;
+  settleReplacement(a: { keyId: string }): Promise<{ how: 'drop' | 'restore'; subjectKeys: number; columnKeys: number }>;
+}
+
 export interface RotationActivities {
   considerRotation(a: { input: RotateInput; decisions: Arrived[]; malformed: number }): Promise<RotationChecked>;
   beginRotation(a: { keyId: string }): Promise<{ stale: number }>;

@@ -2,7 +2,7 @@
 export const ALERT_KINDS = [
   'key-revoked', 'revocation-incomplete', 'window-reminder', 'window-ended', 'recovery-requested', 'key-recovered', 'recovery-refused', 'recovery-preempted',
   'approval-refused', 'quarantined', 'deletion-scheduled', 'revocation-rejected',
-  'rotation-requested', 'key-rotated', 'rotation-incomplete', 'rotation-failed', 'rotation-overdue', 'rotation-quota', 'test',
+  'rotation-requested', 'key-rotated', 'rotation-incomplete', 'rotation-failed', 'cutover-requested', 'key-replaced', 'rotation-rolled-back', 'retirement-proposed', 'rotation-overdue', 'rotation-quota', 'test',
 ] as const;
 export type AlertKind = (typeof ALERT_KINDS)[number];
 
@@ -39,6 +39,10 @@ const HEADLINE: Record<AlertKind, string> = {
   'key-rotated': 'Key rotated',
   'rotation-incomplete': 'ROTATION INCOMPLETE',
   'rotation-failed': 'ROTATION FAILED',
+  'cutover-requested': 'Cutover to the new CMK waits for a signature',
+  'key-replaced': 'Key replaced by a new CMK',
+  'rotation-rolled-back': 'ROTATION ROLLED BACK',
+  'retirement-proposed': 'Old CMK may be retired: it waits for signatures',
   'rotation-overdue': 'ROTATION OVERDUE',
   'rotation-quota': 'On-demand rotations are running out',
   test: 'Test message',

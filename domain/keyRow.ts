@@ -59,9 +59,20 @@ export interface KeyRow {
   rotation?: Rotation;
   /** How the last rotation ended that went to its end. */
   rotated?: { at: string; material: string; workflowId: string; setAside: number };
+  /** A CMK that a rotation made to take the place of another. */
+  replaces?: Replaces;
+  /** The CMK that took this one's place. */
+  replacedBy?: { keyId: string; at: string; workflowId: string };
   destroyedAt?: string;
   /** How the last windows ended, newest last: for those who joined one and look late. */
   endings?: { revokedAt: string; deadline: string; outcome: WindowOutcome }[];
+}
+
+export interface Replaces extends ProcedureRef {
+  /** The old CMK. */
+  keyId: string;
+  /** `overlap`: everything is being re-wrapped under it; `sign-off`: all of it was verified; `committed`: there is no way back; `rolled-back`: everything goes back. */
+  phase: 'overlap' | 'sign-off' | 'committed' | 'rolled-back';
 }
 
 export interface Rotation extends ProcedureRef {
@@ -72,6 +83,9 @@ export interface Rotation extends ProcedureRef {
   material?: string;
   /** When KMS was last asked for new material without a known answer. */
   askedAt?: string;
+  /** It moves everything to a new CMK; `to` is absent until that is made. */
+  replace?: true;
+  to?: string;
 }
 
 export interface Opened {
@@ -213,11 +227,15 @@ export function closeWindow(row: KeyRow, outcome: WindowOutcome, at: string): Ke
 }
 
 /** A rotation takes the row; `abandoned` is one whose workflow was ended from outside. Idempotent for one procedure. */
-export function beginRotation(row: KeyRow, procedure: ProcedureRef, from: string, at: string, abandoned?: ProcedureRef): KeyRow {
+export function beginRotation(row: KeyRow, procedure: ProcedureRef, from: string, at: string, abandoned?: ProcedureRef, replace?: true): KeyRow {
   const holder = openWindowOf(row)?.procedure ?? row.recovery ?? row.rotation;
   if (row.rotation !== undefined && holder === row.rotation && same(row.rotation, procedure)) return row;
   if (holder !== undefined && !(holder === row.rotation && abandoned !== undefined && same(holder, abandoned))) {
     throw new KeywardenError('KW-PROCEDURE-OPEN', `another procedure holds the key: ${holder.workflowId}`, { key: row.keyId, notDone: 'the key was not rotated', next: 'look at it with `keywarden status`; rotate when it has ended' });
+  }
+  if (replace === true) return { ...row, rotation: { ...ref(procedure), since: at, from, replace, ...(row.rotation?.to === undefined ? {} : { to: row.rotation.to }) } };
+  if (row.rotation?.replace === true) {
+    throw new KeywardenError('KW-PROCEDURE-OPEN', `${row.rotation.workflowId} was ended from outside while it moved everything to a new CMK`, { key: row.keyId, notDone: 'the key was not rotated', next: `finish that first: keywarden rotate ${row.purpose} --strategy replace goes on with it, a reject takes it back` });
   }
   // what an abandoned rotation had asked KMS for is still its answer: asking again would spend a second one
   const asked = row.rotation === undefined ? { from } : { from: row.rotation.from, ...(row.rotation.material === undefined ? {} : { material: row.rotation.material }), ...(row.rotation.askedAt === undefined ? {} : { askedAt: row.rotation.askedAt }) };

@@ -35,6 +35,9 @@ export const TAG = {
   application: 'keywarden:application',
   environment: 'keywarden:environment',
   purpose: 'keywarden:purpose',
+  /** On a CMK that takes the place of another: the key id of the old one, and the first run of the rotation that made it. */
+  replaces: 'keywarden:replaces',
+  rotation: 'keywarden:rotation',
 } as const;
 
 /** The purpose tag of Keywarden's own keys. */

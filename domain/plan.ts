@@ -5,13 +5,15 @@ import type { QuorumName } from './quorum';
 
 /** What one Region must look like when the plan acts there, and what it will look like after. */
 export interface RegionPlan {
-  state: 'Disabled' | 'PendingDeletion' | 'PendingReplicaDeletion';
+  state: 'Enabled' | 'Disabled' | 'PendingDeletion' | 'PendingReplicaDeletion';
   /** Digest of the key policy now (recovery), or at the time of the revocation (quarantine, deletion). */
   policy: string;
   /** Digest of the key policy that will be put; absent where the plan leaves it. */
   newPolicy?: string;
   /** Grant ids on the key, sorted. */
   grants?: string[];
+  /** Aliases that will be moved, sorted. */
+  aliases?: string[];
 }
 
 /**
@@ -34,6 +36,8 @@ export interface Plan {
   expects?: Record<string, RegionPlan>;
   /** Recovery: the revocation whose window this closes. */
   revocation?: string;
+  /** A replacement's second half: the new CMK, to which all is moved when this is signed too. */
+  replacement?: string;
 }
 
 /** What an audit row says of a plan: why, and for which incident. */
@@ -43,7 +47,8 @@ export function matter(plan: Pick<Plan, 'input'>): { reason?: string; incident?:
 }
 
 /** Which signatures the plan as a whole needs. A revocation that only disables needs one. */
-export function quorumOf(plan: Pick<Plan, 'operation' | 'input'>): QuorumName {
+export function quorumOf(plan: Pick<Plan, 'operation' | 'input' | 'replacement'>): QuorumName {
+  if (plan.replacement !== undefined) return 'rotateKey.cutover';
   if (plan.operation !== 'revokeKey') return plan.operation;
   return widens(plan.input as RevokeInput) ? 'revokeKey.widen' : 'revokeKey.disable';
 }
@@ -51,8 +56,13 @@ export function quorumOf(plan: Pick<Plan, 'operation' | 'input'>): QuorumName {
 /** Duties that act on the plan: each verifies approvals itself and keeps its own receipts. */
 export function dutiesOf(plan: Pick<Plan, 'operation' | 'input'>): Duty[] {
   if (plan.operation === 'recoverKey') return ['recovery'];
-  if (plan.operation === 'rotateKey') return ['routine'];
+  if (plan.operation === 'rotateKey') return [(plan.input as RotateInput).strategy === 'replace' ? 'recovery' : 'routine'];
   return widens(plan.input as RevokeInput) ? ['emergency', 'recovery'] : ['emergency'];
+}
+
+/** The plan whose signatures count for this one too: who signed the beginning of a replacement is one of the two who sign its cutover. */
+export function firstHalf({ replacement, expects: _e, ...plan }: Plan): Plan | undefined {
+  return replacement === undefined ? undefined : plan;
 }
 
 /** Whether a revocation does more than disable: quarantine re-enables for re-wrapping, deletion destroys. */
@@ -80,7 +90,8 @@ export function planInWords(plan: Plan, windowMs: number): string[] {
     if (input.acknowledgeOutage === true) lines.push(`   The outage of the database under this key is acknowledged.`);
   } else if (plan.operation === 'rotateKey') {
     const input = plan.input as RotateInput;
-    lines.push(`ROTATE ${key} of ${where}, ${input.strategy ?? 'in-place'}`);
+    if (input.strategy === 'replace') return [...replacementInWords(plan, key, where), ...about(plan)];
+    lines.push(`ROTATE ${key} of ${where}, in-place`);
     lines.push('1. Make new key material in the same CMK. It cannot be withdrawn; KMS allows 25 of these in the life of a key.');
     lines.push('2. Re-wrap every CEK value and subject key under it. What is encrypted already stays readable all the time.');
   } else {
@@ -93,10 +104,32 @@ export function planInWords(plan: Plan, windowMs: number): string[] {
     for (const g of input.acceptGrants ?? []) lines.push(`- keep the grant ${g}, which appeared after the revocation`);
     lines.push(`It ends the window opened by ${plan.revocation ?? 'the revocation'}.`);
   }
-  if (plan.input['reason'] !== undefined) lines.push(`Reason: ${String(plan.input['reason'])}`);
-  if (plan.input['incident'] !== undefined) lines.push(`Incident: ${String(plan.input['incident'])}`);
-  lines.push(`Workflow: ${plan.workflowId}${plan.firstRunId === undefined ? ' (not started yet)' : `, run ${plan.firstRunId}`}`);
-  return lines;
+  return [...lines, ...about(plan)];
+}
+
+function replacementInWords(plan: Plan, key: string, where: string): string[] {
+  if (plan.replacement === undefined) {
+    return [
+      `REPLACE ${key} of ${where} by a new CMK`,
+      `1. Make the new CMK in ${plan.regions.join(', ')}, with the shipped policy and the tags of the old one.`,
+      '2. Re-wrap every CEK value and subject key under it; the old ciphertexts are kept beside. What is encrypted already stays readable all the time.',
+      '3. When all of it opens, and every application has opened something under the new CMK, ask a second person to sign the cutover, for 72 hours. Without it everything goes back.',
+    ];
+  }
+  return [
+    `CUT OVER ${key} of ${where} to the new CMK ${plan.replacement}`,
+    ...Object.entries(plan.expects ?? {}).map(([region, e]) => `- ${region}: point ${e.aliases?.join(', ') ?? 'no alias'} at it; the old CMK gets the policy ${short(e.newPolicy)} (now ${short(e.policy)}), under which it only decrypts`),
+    'Then drop the old ciphertexts. There is no way back from here.',
+    'The old CMK stays while backups within retention need it; its revocation and deletion are proposed after that, and signed by themselves.',
+  ];
+}
+
+function about(plan: Plan): string[] {
+  return [
+    ...(plan.input['reason'] === undefined ? [] : [`Reason: ${String(plan.input['reason'])}`]),
+    ...(plan.input['incident'] === undefined ? [] : [`Incident: ${String(plan.input['incident'])}`]),
+    `Workflow: ${plan.workflowId}${plan.firstRunId === undefined ? ' (not started yet)' : `, run ${plan.firstRunId}`}`,
+  ];
 }
 
 function short(digest: string | undefined): string {

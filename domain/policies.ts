@@ -75,6 +75,16 @@ export function quarantinePolicy(r: PolicyRoles): string {
   ]);
 }
 
+/** A CMK that another one has replaced: what stands in backups can still be read, nothing new comes under it. */
+export function decryptOnlyPolicy(r: PolicyRoles): string {
+  return document([
+    ...management(r),
+    ...allow('ReadForRewrap', r.routine, ['kms:ReEncryptFrom']),
+    ...allow('CanaryByDuties', [r.routine, r.emergency, r.recovery].filter((a): a is string => a !== undefined), ['kms:Decrypt'], canaryOnly),
+    ...allow('ReadByApplication', r.application, ['kms:Decrypt', 'kms:DescribeKey']),
+  ]);
+}
+
 /** The policy of the MAC key with which one duty makes and checks its receipts. */
 export function receiptsPolicy(r: PolicyRoles, dutyRole: string | undefined): string {
   return document([

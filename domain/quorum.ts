@@ -16,6 +16,7 @@ export const FLOORS = {
   'revokeKey.widen': { needed: 2, roles: ['KeyRecoveryAdmin', 'EmergencyKeyAdmin'], atMostOne: ['EmergencyKeyAdmin'] },
   recoverKey: { needed: 2, roles: ['KeyRecoveryAdmin', 'EmergencyKeyAdmin'], atMostOne: ['EmergencyKeyAdmin'] },
   rotateKey: { needed: 1, roles: ['KeyManagementAdmin'], atMostOne: [] },
+  'rotateKey.cutover': { needed: 2, roles: ['KeyManagementAdmin'], atMostOne: [] },
 } as const satisfies Record<string, Floor>;
 
 export type QuorumName = keyof typeof FLOORS;

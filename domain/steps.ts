@@ -43,6 +43,26 @@ export const ROTATE_STEPS = [
   { name: 'notify', title: 'Tell security' },
 ] as const satisfies readonly StepDefinition[];
 
+export const REPLACE_STEPS = [
+  { name: 'check', title: 'Check the key in every Region and what is wrapped under it' },
+  { name: 'sign', title: 'A person signs the replacement' },
+  { name: 'begin', title: 'Take the key for this rotation' },
+  { name: 'create', title: 'Make the new CMK in every Region' },
+  { name: 'column-keys', title: 'Give each column encryption key a second value under the new CMK' },
+  { name: 'subject-keys', title: 'Re-wrap the subject keys under the new CMK, the old ciphertexts kept beside' },
+  { name: 'verify', title: 'Verify that all of it opens under the new CMK' },
+  { name: 'consumers', title: 'Wait until every application has opened something under the new CMK' },
+  { name: 'sign-off', title: 'A second person signs the cutover' },
+  { name: 'cutover', title: 'Point the aliases at the new CMK in every Region' },
+  { name: 'deactivate', title: 'Let the old CMK decrypt only' },
+  { name: 'sweep', title: 'Re-wrap what was made under the old CMK meanwhile' },
+  { name: 'drop', title: 'Drop the old ciphertexts' },
+  { name: 'roll-back', title: 'Take everything back to the old CMK' },
+  { name: 'close', title: 'Record the replacement and give the key back' },
+  { name: 'notify', title: 'Tell security' },
+  { name: 'retire', title: 'Keep the old CMK while backups need it, then propose its end' },
+] as const satisfies readonly StepDefinition[];
+
 export const ROTATE_DUE_STEPS = [
   { name: 'look', title: 'Find the keys that are due' },
   { name: 'rotate', title: 'Rotate each of them' },

@@ -65,6 +65,13 @@ export interface Store {
    * `audit` makes of the counts is appended. What has changed or gone meanwhile is left as it is and counted as `changed`.
    */
   writePage(page: RewrappedPage): Promise<PageCounts>;
+  /**
+   * One transaction: of at most `limit` subject keys under `keyId` that keep a ciphertext under `previousKeyId`, that one comes back (`restore`) or
+   * goes (`drop`), and the row that `audit` makes of the count is appended. Answers the count; 0 when none is left.
+   */
+  settlePrevious(page: PreviousPage): Promise<number>;
+  /** Subject keys under a CMK, picked at random, each at most once. */
+  sampleSubjectKeys(keyId: string, count: number): Promise<SubjectKey[]>;
   readSetAside(keyId: string, options: { limit: number }): Promise<SetAside[]>;
 
   /** CEKs that have a value under the CMK, by name, after a name. */
@@ -86,6 +93,8 @@ export interface KeyMark {
   epoch: number;
   /** As `isRevoked` (domain/keyRow.ts) says of the row. */
   revoked: boolean;
+  /** It is taking another's place: who uses the purpose opens its canary, and says so (`Acknowledged.opened`). */
+  introduced?: true;
 }
 
 /** A process that may hold plaintext data keys. */
@@ -100,12 +109,14 @@ export interface Consumer {
 export interface Acknowledged {
   keyId: string;
   epoch: number;
+  /** It has opened the CMK's canary. */
+  opened?: true;
 }
 
 /** Ages instead of times, so that no two clocks are compared. */
 export interface ConsumerSeen extends Pick<Consumer, 'consumerId' | 'drainsWithinMs'> {
   lastSeenMsAgo: number;
-  acknowledged?: { epoch: number; msAgo: number };
+  acknowledged?: { epoch: number; msAgo: number; opened?: true };
 }
 
 /** Where a subject key stands in the order of a re-wrap; '' for material that is not known. */
@@ -128,8 +139,18 @@ export interface StaleRange {
 export interface RewrappedPage {
   keyId: string;
   rewrapped: { subjectId: string; purpose: string; before: string; after: string; keyMaterialId: string }[];
+  /** Under this CMK now; what it was before is kept beside (`previous`). Absent where the CMK stays the same. */
+  to?: { keyId: string; keyArn: string };
   setAside: SetAside[];
   audit(counts: PageCounts): AuditEntry;
+}
+
+export interface PreviousPage {
+  how: 'restore' | 'drop';
+  keyId: string;
+  previousKeyId: string;
+  limit: number;
+  audit(count: number): AuditEntry;
 }
 
 export interface PageCounts {
@@ -211,4 +232,6 @@ export interface SubjectKey {
   createdAt: string;
   /** Set while the subject's data is being destroyed. */
   state?: 'erasing';
+  /** The same key under the CMK that this one is taking the place of, until that is final. */
+  previous?: Pick<SubjectKey, 'encryptedKey' | 'keyId' | 'keyArn' | 'keyMaterialId'>;
 }

@@ -1,5 +1,5 @@
 import { ActivityCancellationType, CancellationScope, CancelledFailure, proxyActivities, type ActivityOptions } from '@temporalio/workflow';
-import type { EmergencyActivities, InitializeActivities, RecoveryActivities, RotationActivities } from '../domain/activities';
+import type { EmergencyActivities, InitializeActivities, RecoveryActivities, ReplacementActivities, RotationActivities } from '../domain/activities';
 import { activityQueue } from '../domain/names';
 
 /** A cancelled act counts as ended when it has ended, not when it was asked to. */
@@ -27,6 +27,12 @@ export const rotating = proxyActivities<Omit<RotationActivities, 'rewrapStretch'
 
 /** A stretch lasts as long as its keys and the rate allow; it heartbeats every 2 s, so a worker's death shows within seconds. */
 export const rewrapping = proxyActivities<Pick<RotationActivities, 'rewrapStretch' | 'rewrapColumnKeys' | 'verifyRotation'>>({ taskQueue: activityQueue('routine'), startToCloseTimeout: '2 h', heartbeatTimeout: '15 s', retry: tries, cancellationType });
+
+/** A replacement's acts that widen or decide. Making and replicating a CMK takes KMS seconds. */
+export const replacing = proxyActivities<Omit<ReplacementActivities, 'verifyReplacement' | 'openedBy' | 'settleReplacement'> & Pick<RecoveryActivities, 'alert'>>({ taskQueue: activityQueue('recovery'), startToCloseTimeout: '60 s', scheduleToCloseTimeout: '5 min', retry: tries, cancellationType });
+
+/** What reads or writes many wrapped keys of a replacement; it heartbeats. */
+export const settling = proxyActivities<Pick<ReplacementActivities, 'verifyReplacement' | 'openedBy' | 'settleReplacement'>>({ taskQueue: activityQueue('routine'), startToCloseTimeout: '6 h', heartbeatTimeout: '30 s', retry: tries, cancellationType });
 
 /**
  * A short act that is let come to its end when its scope is cancelled; then the scope's cancellation holds. Asking for the cancellation of an

@@ -2,17 +2,22 @@ import { ApplicationFailure, CancellationScope, condition, continueAsNew, Contin
 import type { Arrived, RotationChecked, RotationVerified } from '../domain/activities';
 import type { AlertFacts } from '../domain/alert';
 import { duration } from '../domain/duration';
-import { KeywardenError } from '../domain/errors';
 import { parseInput, rotateInput, type RotateInput } from '../domain/inputs';
 import { ROTATE_STEPS } from '../domain/steps';
 import { rewrapping, rotating } from './duties';
 import { asProcedure, codeOf, Procedure, reasonOf, type CarriedProcedure } from './procedure';
+import { Replacement, type CarriedReplacement } from './replaceKey';
 import { slide, type Rewrapped } from './rewrap';
 
 export interface RotateResult {
   /** `incomplete`: some wrapped keys do not open and wait for a person; all others stand on the new material. */
-  outcome: 'rotated' | 'incomplete' | 'rejected' | 'unsigned';
+  outcome: 'rotated' | 'incomplete' | 'rejected' | 'unsigned' | 'replaced' | 'rolled-back';
   keyId: string;
+  /** Of `replace`: the new CMK, and the revocation of the old one that waits for signatures. */
+  replacement?: string;
+  retirement?: string;
+  /** Why it was rolled back. */
+  why?: string;
   /** The generation: id of the key material under which everything stands. */
   material?: string;
   /** `used`: KMS had made it by itself within the period. */
@@ -35,8 +40,9 @@ interface Carried {
 }
 
 /** In place: new material in the same CMK, then everything re-wrapped under it. There is no way back; whatever fails is gone on with. */
-export async function rotateKey(raw: RotateInput, carried?: Carried): Promise<RotateResult> {
-  return asProcedure(() => new RotationInPlace(raw, carried).run());
+export async function rotateKey(raw: RotateInput, carried?: Carried | CarriedReplacement): Promise<RotateResult> {
+  if ((raw as Partial<RotateInput> | undefined)?.strategy === 'replace') return asProcedure(() => new Replacement(raw, carried as CarriedReplacement | undefined).run());
+  return asProcedure(() => new RotationInPlace(raw, carried as Carried | undefined).run());
 }
 
 class RotationInPlace {
@@ -49,9 +55,6 @@ class RotationInPlace {
   constructor(raw: RotateInput, private readonly carried: Carried | undefined) {
     this.p = new Procedure('Rotate ' + String((raw as Partial<RotateInput> | undefined)?.key).slice(0, 80), ROTATE_STEPS, carried?.procedure);
     this.input = parseInput(rotateInput, raw);
-    if (this.input.strategy === 'replace') {
-      throw new KeywardenError('KW-NOT-BUILT', 'this build rotates in place only', { path: 'input.strategy', key: this.input.key, notDone: 'nothing was started', next: 'leave `strategy` out, or use a build that has `replace`' });
-    }
   }
 
   async run(): Promise<RotateResult> {

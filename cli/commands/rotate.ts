@@ -1,6 +1,7 @@
 import type { Client, WorkflowHandle } from '@temporalio/client';
 import { parseInput, rotateInput } from '../../domain/inputs';
 import { workflowIdFor } from '../../domain/names';
+import { moment } from '../../domain/duration';
 import { progressInWords } from '../../domain/status';
 import type { RotateResult } from '../../workflows/rotateKey';
 import type { Context } from '../context';
@@ -69,8 +70,12 @@ async function follow(ctx: Context, handle: WorkflowHandle, client: Client, ende
     const result = (await Promise.race([ended, new Promise((r) => setTimeout(r, 300).unref())])) as RotateResult | undefined;
     if (result !== undefined) {
       const { outcome, counts, durations } = result;
-      ctx.out.result({ workflowId, ...result }, `${outcome}${counts === undefined ? '' : `: ${counts.subjectKeys} subject keys and ${counts.columnKeys} CEKs re-wrapped under ${result.material!.slice(0, 12)}… in ${(durations!.totalMs / 1_000).toFixed(1)} s`}`, ...(counts !== undefined && counts.setAside > 0 ? [`${counts.setAside} do not open and wait for a person. Next: keywarden status ${result.keyId}`] : []));
-      return outcome === 'rotated' ? EXIT.done : EXIT.failed;
+      if (outcome === 'rolled-back') {
+        ctx.out.result({ workflowId, ...result }, `rolled back: ${result.why ?? ''}. Everything stands under the old CMK.`, ...(result.replacement === undefined ? [] : [`Next: keywarden revoke ${result.replacement} --after-window deletion-scheduled --reason "unused" --as NAME`]));
+        return EXIT.failed;
+      }
+      ctx.out.result({ workflowId, ...result }, `${outcome}${counts === undefined ? '' : `: ${counts.subjectKeys} subject keys and ${counts.columnKeys} CEKs re-wrapped under ${result.replacement ?? `${result.material!.slice(0, 12)}…`} in ${(durations!.totalMs / 1_000).toFixed(1)} s`}`, ...(counts !== undefined && counts.setAside > 0 ? [`${counts.setAside} do not open and wait for a person. Next: keywarden status ${result.keyId}`] : []));
+      return outcome === 'rotated' || outcome === 'replaced' ? EXIT.done : EXIT.failed;
     }
     const status = await statusOf(handle, client);
     if (status === undefined) {
@@ -78,7 +83,11 @@ async function follow(ctx: Context, handle: WorkflowHandle, client: Client, ende
       continue;
     }
     unanswered = 0;
-    if (status.pendingApproval !== undefined) {
+    if (status.phase === 'retiring the old CMK') {
+      ctx.out.result({ workflowId, ...status }, `replaced: everything stands under the new CMK. The old one only decrypts, and is kept until ${moment(status.deadline!, Date.now())}, while backups need it.`, `Next: keywarden status ${workflowId}`);
+      return EXIT.done;
+    }
+    if (status.pendingApproval !== undefined && status.pendingApproval.missing > 0) {
       const { missing, eligible } = status.pendingApproval;
       ctx.out.result({ workflowId, ...status }, ctx.out.yellow(`Waits for ${missing} more ${missing === 1 ? 'person' : 'people'} to sign (${eligible.join(' or ')}).`), `Next: keywarden approve ${workflowId} --as NAME`);
       return EXIT.waiting;

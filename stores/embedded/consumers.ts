@@ -16,9 +16,10 @@ export async function saveConsumer(connection: Connection, consumer: Consumer, a
       ],
       [
         // the first moment at an epoch stands; an older epoch that comes late changes nothing
-        `INSERT INTO consumer_ack (consumer_id, key_id, epoch, acknowledged_at)
-         SELECT ?, value ->> '$.keyId', value ->> '$.epoch', ? FROM json_each(?) WHERE true
-         ON CONFLICT (consumer_id, key_id) DO UPDATE SET epoch = excluded.epoch, acknowledged_at = excluded.acknowledged_at WHERE excluded.epoch > consumer_ack.epoch`,
+        `INSERT INTO consumer_ack (consumer_id, key_id, epoch, acknowledged_at, opened)
+         SELECT ?, value ->> '$.keyId', value ->> '$.epoch', ?, coalesce(value ->> '$.opened', 0) FROM json_each(?) WHERE true
+         ON CONFLICT (consumer_id, key_id) DO UPDATE SET epoch = excluded.epoch, acknowledged_at = excluded.acknowledged_at, opened = max(opened, excluded.opened)
+         WHERE excluded.epoch > consumer_ack.epoch OR excluded.opened > consumer_ack.opened`,
         [consumer.consumerId, now, JSON.stringify(acknowledged)],
       ],
     );
@@ -32,7 +33,7 @@ export async function removeConsumer(connection: Connection, consumerId: string)
 export async function consumersOf(connection: Connection, purpose: string, keyId: string): Promise<ConsumerSeen[]> {
   const rows = await connection.read(
     'reading who uses the key',
-    `SELECT c.consumer_id, c.drains_within_ms, c.last_seen, a.epoch, a.acknowledged_at
+    `SELECT c.consumer_id, c.drains_within_ms, c.last_seen, a.epoch, a.acknowledged_at, a.opened
      FROM consumer c LEFT JOIN consumer_ack a ON a.consumer_id = c.consumer_id AND a.key_id = ?
      WHERE EXISTS (SELECT 1 FROM json_each(c.purposes) WHERE value = ?) ORDER BY c.consumer_id`,
     [keyId, purpose],
@@ -42,6 +43,6 @@ export async function consumersOf(connection: Connection, purpose: string, keyId
     consumerId: r['consumer_id'] as string,
     drainsWithinMs: r['drains_within_ms'] as number,
     lastSeenMsAgo: Math.max(0, now - (r['last_seen'] as number)),
-    ...(r['epoch'] === null ? {} : { acknowledged: { epoch: r['epoch'] as number, msAgo: Math.max(0, now - (r['acknowledged_at'] as number)) } }),
+    ...(r['epoch'] === null ? {} : { acknowledged: { epoch: r['epoch'] as number, msAgo: Math.max(0, now - (r['acknowledged_at'] as number)), ...(r['opened'] === 1 ? { opened: true as const } : {}) } }),
   }));
 }

@@ -2,7 +2,7 @@ import type { Receipt } from '../../domain/approval';
 import type { AuditEntry, AuditRow } from '../../domain/audit';
 import type { KeyRow } from '../../domain/keyRow';
 import type { Bucket } from '../../domain/pacing';
-import type { Acknowledged, AuditFilter, ColumnKey, ColumnKeyChange, Consumer, ConsumerSeen, KeyMark, PageCounts, Place, ProofUse, RewrappedPage, SetAside, StaleRange, Store, SubjectKey } from '../store';
+import type { Acknowledged, AuditFilter, ColumnKey, ColumnKeyChange, Consumer, ConsumerSeen, KeyMark, PageCounts, Place, PreviousPage, ProofUse, RewrappedPage, SetAside, StaleRange, Store, SubjectKey } from '../store';
 import * as approvals from './approvalRows';
 import * as audit from './auditRows';
 import { changeBucket } from './buckets';
@@ -112,6 +112,12 @@ export class EmbeddedStore implements Store {
   }
   writePage(page: RewrappedPage): Promise<PageCounts> {
     return rewrapping.writePage(this.connection, page);
+  }
+  settlePrevious(page: PreviousPage): Promise<number> {
+    return rewrapping.settlePrevious(this.connection, page);
+  }
+  sampleSubjectKeys(keyId: string, count: number): Promise<SubjectKey[]> {
+    return rewrapping.sampleSubjectKeys(this.connection, keyId, count);
   }
   readSetAside(keyId: string, options: { limit: number }): Promise<SetAside[]> {
     return rewrapping.readSetAside(this.connection, keyId, options.limit);

@@ -26,10 +26,10 @@ export async function keyMarks(connection: Connection, purposes: readonly string
   for (let after = ['', '']; ; ) {
     const page = await connection.read(
       'reading which keys are in use',
-      'SELECT purpose, key_id, epoch, revoked FROM cmk WHERE purpose IN (SELECT value FROM json_each(?)) AND (purpose, key_id) > (?, ?) ORDER BY purpose, key_id LIMIT 500',
+      'SELECT purpose, key_id, epoch, revoked, introduced FROM cmk WHERE purpose IN (SELECT value FROM json_each(?)) AND (purpose, key_id) > (?, ?) ORDER BY purpose, key_id LIMIT 500',
       [JSON.stringify(purposes), ...after],
     );
-    all.push(...page.map((r) => ({ keyId: r['key_id'] as string, purpose: r['purpose'] as string, epoch: r['epoch'] as number, revoked: r['revoked'] === 1 })));
+    all.push(...page.map((r) => ({ keyId: r['key_id'] as string, purpose: r['purpose'] as string, epoch: r['epoch'] as number, revoked: r['revoked'] === 1, ...(r['introduced'] === 1 ? { introduced: true as const } : {}) })));
     const last = all.at(-1);
     if (page.length < 500 || last === undefined) return all;
     after = [last.purpose, last.keyId];

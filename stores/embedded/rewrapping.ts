@@ -1,4 +1,4 @@
-import type { PageCounts, Place, RewrappedPage, SetAside, StaleRange, SubjectKey } from '../store';
+import type { PageCounts, Place, PreviousPage, RewrappedPage, SetAside, StaleRange, SubjectKey } from '../store';
 import { appendIn } from './auditRows';
 import type { Connection } from './connection';
 import type { Row, SqlValue, Step } from './driver';
@@ -12,6 +12,29 @@ const ASIDE = "EXISTS (SELECT 1 FROM set_aside a WHERE a.key_id = s.key_id AND a
  * no page reads over millions of rows that are done.
  */
 const HALVES = ['<', '>'] as const;
+
+/** SQL's right-hand sides are the row as it was. */
+const KEEP = 'previous_encrypted_key = encrypted_key, previous_key_id = key_id, previous_key_arn = key_arn, previous_key_material_id = key_material_id';
+const FORGET = 'previous_encrypted_key = NULL, previous_key_id = NULL, previous_key_arn = NULL, previous_key_material_id = NULL';
+const SETTLE = { drop: FORGET, restore: `encrypted_key = previous_encrypted_key, key_id = previous_key_id, key_arn = previous_key_arn, key_material_id = previous_key_material_id, ${FORGET}` } as const;
+
+export function settlePrevious(connection: Connection, page: PreviousPage): Promise<number> {
+  return connection.transaction('settling a page of subject keys', async (tx) => {
+    const [written = []] = await tx.run([
+      `UPDATE subject_key SET ${SETTLE[page.how]} WHERE (subject_id, purpose) IN (SELECT subject_id, purpose FROM subject_key WHERE previous_key_id = ? AND key_id = ? LIMIT ?) RETURNING 1 AS written`,
+      [page.previousKeyId, page.keyId, page.limit],
+    ]);
+    if (written.length > 0) await appendIn(tx, [page.audit(written.length)]);
+    return written.length;
+  });
+}
+
+/** Rows are picked by their place in the file, which tells nothing of their content. */
+export async function sampleSubjectKeys(connection: Connection, keyId: string, count: number): Promise<SubjectKey[]> {
+  const sql = `WITH RECURSIVE pick(n, at) AS (SELECT 1, abs(random()) % (SELECT max(rowid) FROM subject_key) UNION ALL SELECT n + 1, abs(random()) % (SELECT max(rowid) FROM subject_key) FROM pick WHERE n < ?)
+    SELECT DISTINCT s.* FROM pick JOIN subject_key s ON s.rowid = (SELECT min(r.rowid) FROM subject_key r WHERE r.rowid > pick.at) WHERE s.key_id = ?`;
+  return (await connection.read('picking subject keys', sql, [count, keyId])).map(toSubjectKey);
+}
 
 export async function readStale(connection: Connection, page: StaleRange & { limit: number }): Promise<SubjectKey[]> {
   const found: SubjectKey[] = [];
@@ -56,8 +79,8 @@ export function writePage(connection: Connection, page: RewrappedPage): Promise<
   return connection.transaction('writing a page of subject keys', async (tx) => {
     const writes: Step[] = [
       ...page.rewrapped.map((r): Step => [
-        'UPDATE subject_key SET encrypted_key = ?, key_material_id = ? WHERE subject_id = ? AND purpose = ? AND encrypted_key = ? AND key_id = ? RETURNING 1 AS written',
-        [r.after, r.keyMaterialId, r.subjectId, r.purpose, r.before, page.keyId],
+        `UPDATE subject_key SET ${page.to === undefined ? '' : `${KEEP}, key_id = ?, key_arn = ?, `}encrypted_key = ?, key_material_id = ? WHERE subject_id = ? AND purpose = ? AND encrypted_key = ? AND key_id = ? RETURNING 1 AS written`,
+        [...(page.to === undefined ? [] : [page.to.keyId, page.to.keyArn]), r.after, r.keyMaterialId, r.subjectId, r.purpose, r.before, page.keyId],
       ]),
       ...page.setAside.map((a): Step => [
         `INSERT INTO set_aside (key_id, kind, purpose, id, encrypted_key, code, at, workflow_id)

@@ -23,8 +23,8 @@ export async function readSubjectKey(connection: Connection, subjectId: string, 
 }
 
 export async function countWrapped(connection: Connection, keyId: string): Promise<{ columnKeyValues: number; subjectKeys: number }> {
-  const sql = 'SELECT (SELECT count(*) FROM subject_key WHERE key_id = ?) AS subjects, (SELECT count(*) FROM column_key_value WHERE key_id = ?) AS ceks';
-  const [row] = await connection.read('counting what the key wraps', sql, [keyId, keyId]);
+  const sql = 'SELECT (SELECT count(*) FROM subject_key WHERE key_id = ?) + (SELECT count(*) FROM subject_key WHERE previous_key_id = ?) AS subjects, (SELECT count(*) FROM column_key_value WHERE key_id = ?) AS ceks';
+  const [row] = await connection.read('counting what the key wraps', sql, [keyId, keyId, keyId]);
   return { columnKeyValues: row?.['ceks'] as number, subjectKeys: row?.['subjects'] as number };
 }
 
@@ -39,5 +39,16 @@ export function toSubjectKey(row: Row): SubjectKey {
     ...(material === null ? {} : { keyMaterialId: material as string }),
     createdAt: row['created_at'] as string,
     ...(row['state'] === 'erasing' ? { state: 'erasing' as const } : {}),
+    ...(row['previous_key_id'] === null ? {} : { previous: previousOf(row) }),
+  };
+}
+
+function previousOf(row: Row): NonNullable<SubjectKey['previous']> {
+  const material = row['previous_key_material_id'];
+  return {
+    encryptedKey: row['previous_encrypted_key'] as string,
+    keyId: row['previous_key_id'] as string,
+    keyArn: row['previous_key_arn'] as string,
+    ...(material === null ? {} : { keyMaterialId: material as string }),
   };
 }

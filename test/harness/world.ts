@@ -10,7 +10,7 @@ import { Client, Connection } from '@temporalio/client';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, NativeConnection, Runtime } from '@temporalio/worker';
 import type { RegionalKms } from '../../activities/kms';
-import { disablePlan, recoveryPlan, revocationPlan, rotationPlan } from '../../activities/planning';
+import { cutoverPlan, disablePlan, recoveryPlan, revocationPlan, rotationPlan } from '../../activities/planning';
 import { resolveTarget } from '../../activities/targets';
 import type { ApprovalClaims } from '../../domain/approval';
 import { parseConfig, type Config } from '../../domain/config';
@@ -167,7 +167,11 @@ export class World {
   /** A plan as its signer's machine makes it. */
   async plan(operation: Plan['operation'], input: RevokeInput | RecoverInput | RotateInput, where: { workflowId: string; firstRunId?: string }): Promise<Plan> {
     const target = await resolveTarget(this.config, this.operator, input.key);
-    if (operation === 'rotateKey') return rotationPlan(this.config, input as RotateInput, target, where);
+    if (operation === 'rotateKey') {
+      const next = (await this.store.real.listKeys()).find((r) => r.replaces?.workflowId === where.workflowId && r.replaces.phase !== 'overlap');
+      if (next !== undefined && where.firstRunId !== undefined) return cutoverPlan({ config: this.config, kms: this.operator }, input as RotateInput, next.replaces!.keyId, next.keyId, { workflowId: where.workflowId, firstRunId: where.firstRunId });
+      return rotationPlan(this.config, input as RotateInput, target, where);
+    }
     if (operation === 'revokeKey' && !widens(input as RevokeInput)) return disablePlan(this.config, input as RevokeInput, target, where);
     const sources = { config: this.config, kms: this.operator, row: await this.store.real.readKey(target.keyId), now: await this.now() };
     return operation === 'revokeKey' ? revocationPlan(sources, input as RevokeInput, target, where) : recoveryPlan(sources, input as RecoverInput, target, where);

@@ -3,7 +3,7 @@ import type { AuditEntry, AuditRow } from '../../domain/audit';
 import { KeywardenError } from '../../domain/errors';
 import type { KeyRow } from '../../domain/keyRow';
 import type { Bucket } from '../../domain/pacing';
-import type { Acknowledged, AuditFilter, ColumnKey, ColumnKeyChange, Consumer, ConsumerSeen, KeyMark, PageCounts, Place, ProofUse, RewrappedPage, SetAside, StaleRange, Store, SubjectKey } from '../../stores/store';
+import type { Acknowledged, AuditFilter, ColumnKey, ColumnKeyChange, Consumer, ConsumerSeen, KeyMark, PageCounts, Place, ProofUse, PreviousPage, RewrappedPage, SetAside, StaleRange, Store, SubjectKey } from '../../stores/store';
 
 /**
  * How a call fails.
@@ -168,6 +168,12 @@ export class FaultyStore implements Store {
   countStale(keyId: string, material: string): Promise<{ stale: number; setAside: number }> {
     return this.call('countStale', () => this.real.countStale(keyId, material));
   }
+  settlePrevious(page: PreviousPage): Promise<number> {
+    return this.call('settlePrevious', () => this.real.settlePrevious(page));
+  }
+  sampleSubjectKeys(keyId: string, count: number): Promise<SubjectKey[]> {
+    return this.call('sampleSubjectKeys', () => this.real.sampleSubjectKeys(keyId, count));
+  }
   writePage(page: RewrappedPage): Promise<PageCounts> {
     return this.call('writePage', () => this.real.writePage(page));
   }
@@ -199,7 +205,7 @@ const METHOD_SET: Record<Exclude<StoreMethod, 'close'>, true> = {
   migrate: true, ping: true, readKey: true, listKeys: true, changeKey: true, withKeyLease: true, appendAudit: true, readAudit: true, auditHead: true,
   consumeProof: true, saveReceipt: true, receiptsFor: true, savePlan: true, readPlan: true, putSubjectKey: true, readSubjectKey: true, countWrapped: true,
   keyMarks: true, saveConsumer: true, removeConsumer: true, consumersOf: true,
-  readStale: true, staleStretches: true, countStale: true, writePage: true, readSetAside: true, listColumnKeys: true, readColumnKey: true, putColumnKey: true, changeColumnKey: true, setColumnKeyAside: true, changeBucket: true,
+  readStale: true, staleStretches: true, countStale: true, writePage: true, settlePrevious: true, sampleSubjectKeys: true, readSetAside: true, listColumnKeys: true, readColumnKey: true, putColumnKey: true, changeColumnKey: true, setColumnKeyAside: true, changeBucket: true,
 };
 export const METHODS = Object.keys(METHOD_SET) as StoreMethod[];
 
