@@ -94,11 +94,13 @@ async function keyStatus(ctx: Context, key: string): Promise<number> {
   const window = row?.window;
   const quarantined = window !== undefined && window.outcome === undefined && window.mode === 'quarantine';
   ctx.out.result(
-    { keyId: target.keyId, purpose: target.purpose, regions, window: window === undefined ? undefined : { deadline: window.deadline, mode: window.mode, outcome: window.outcome, procedure: window.procedure.workflowId }, rotation: row?.rotation?.workflowId, rotated: row?.rotated, wrapped, setAside },
+    { keyId: target.keyId, purpose: target.purpose, regions, window: window === undefined ? undefined : { deadline: window.deadline, mode: window.mode, outcome: window.outcome, procedure: window.procedure.workflowId }, rotation: row?.rotation?.workflowId, rotated: row?.rotated, replaces: row?.replaces, replacedBy: row?.replacedBy, wrapped, setAside },
     ctx.out.bold(`${target.purpose}  ${target.keyId}`),
     ...Object.entries(regions).map(([r, s]) => `  ${r.padEnd(16)} ${s !== 'Enabled' ? ctx.out.red(String(s)) : quarantined ? ctx.out.yellow('Enabled, quarantined: only re-wrap may read') : ctx.out.green('Enabled')}`),
     ...(window === undefined ? [] : [`  window: ${window.outcome ?? `open until ${moment(window.deadline, Date.now())}`} (${window.procedure.workflowId})`]),
     ...(row?.rotation === undefined ? [] : [`  rotation: under way (${row.rotation.workflowId})`]),
+    ...(row?.replaces === undefined ? [] : [`  takes the place of ${row.replaces.keyId}: ${row.replaces.phase} (${row.replaces.workflowId})`]),
+    ...(row?.replacedBy === undefined ? [] : [`  replaced by ${row.replacedBy.keyId}, ${moment(row.replacedBy.at, Date.now())} (${row.replacedBy.workflowId})`]),
     ...(row?.rotated === undefined ? [] : [`  rotated: ${moment(row.rotated.at, Date.now())}, material ${row.rotated.material.slice(0, 12)}…`]),
     `  depends on it: ${wrapped.subjectKeys} subject keys, ${wrapped.columnKeyValues} CEK values`,
     ...setAside.map((a) => `  ${ctx.out.red('does not open')}: ${a.kind === 'cek' ? 'CEK' : 'subject key'} ${a.id} (${a.code}, found ${a.at})`),

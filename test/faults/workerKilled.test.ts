@@ -5,19 +5,15 @@
  * The activities are those of a clean run's history, so that none is forgotten. Each point has a key of its own; one SIGKILL hits all that have
  * arrived at their point, and whatever else was under way.
  */
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
 import type { RevokeInput } from '../../domain/inputs';
-import { defaultPayloadConverter } from '@temporalio/common';
 import { policyDigest } from '../../domain/digest';
 import { WORKFLOW_QUEUE } from '../../domain/names';
 import { checkInvariants } from '../harness/invariants';
 import { createWorld, REGIONS, type World } from '../harness/world';
 import { isQuarantined, names, reason, signWidening, UP } from './acts';
-import type { Orders, Point } from './fixture/worker-entry';
+import type { Point } from './fixture/worker-entry';
+import { id, Killable, labelsOf } from './killable';
 
-const root = resolve(__dirname, '../..');
 const MODES = {
   disable: { mode: 'disable' },
   quarantine: { mode: 'quarantine' },
@@ -51,9 +47,9 @@ describe('when the worker is killed', () => {
     await world.initialize(...clean.map((r) => r.key));
     policyBefore = policyDigest(await world.root.get(REGIONS[0])!.policy(await world.keyId(clean[0]!.key)));
     await Promise.all(clean.map((r) => revoke(r)));
-    const revocations = await Promise.all(clean.map((r) => labelsOf(r.revocation)));
+    const revocations = await Promise.all(clean.map((r) => labelsOf(world, r.revocation)));
     await Promise.all(clean.map((r) => recover(r)));
-    const recoveries = await Promise.all(clean.map((r) => labelsOf(r.recovery)));
+    const recoveries = await Promise.all(clean.map((r) => labelsOf(world, r.recovery)));
     labels = Object.fromEntries(clean.map((r, i) => [r.mode, { revocation: revocations[i]!, recovery: recoveries[i]! }])) as typeof labels;
   }, 240_000);
   afterAll(async () => {
@@ -85,21 +81,6 @@ describe('when the worker is killed', () => {
     const second = await world.token(r.recovery, 'recoverKey', input, 'carol', 'KeyRecoveryAdmin');
     await handle.signal('approve', { proof: second });
     return handle.result();
-  }
-
-  /** The activities of a history, in order. */
-  async function labelsOf(workflowId: string): Promise<string[]> {
-    const { events } = await world.client.workflow.getHandle(workflowId).fetchHistory();
-    const count = new Map<string, number>();
-    return (events ?? []).flatMap((e) => {
-      const scheduled = e.activityTaskScheduledEventAttributes;
-      if (!scheduled) return [];
-      const [first] = scheduled.input?.payloads ?? [];
-      const { region, kind } = (first === undefined ? {} : defaultPayloadConverter.fromPayload(first)) as { region?: string; kind?: string };
-      const like = `${scheduled.activityType?.name ?? ''}${region === undefined ? '' : `:${region}`}${kind === undefined ? '' : `:${kind}`}`;
-      count.set(like, (count.get(like) ?? 0) + 1);
-      return [`${like}#${count.get(like)!}`];
-    });
   }
 
   it('a clean run has the activities that are known to matter', () => {
@@ -165,61 +146,3 @@ describe('when the worker is killed', () => {
     expect(await checkInvariants(world)).toEqual([]);
   }, 400_000);
 });
-
-const id = (p: Point): string => `${p.workflowId} ${p.when} ${p.label}`;
-
-/** The worker's process, started again whenever it has killed itself. */
-class Killable {
-  kills = 0;
-  private child: ChildProcess | undefined;
-  private round = 0;
-  private orders: Orders | undefined;
-  private readonly entry: string;
-
-  constructor(private readonly dir: string) {
-    this.entry = join(root, 'dist/test', `killable-${process.pid}.js`);
-    execFileSync(join(root, 'node_modules/.bin/esbuild'), [join(__dirname, 'fixture/worker-entry.ts'), '--bundle', '--platform=node', '--format=cjs', '--target=node20', '--external:@temporalio/*', '--external:libsql', '--log-level=error', `--outfile=${this.entry}`]);
-  }
-
-  async start(points: Point[]): Promise<void> {
-    this.stop();
-    const file = (name: string): string => join(this.dir, `${name}-${this.round}`);
-    this.round++;
-    this.orders = { points, begun: file('begun'), halted: file('halted') };
-    writeFileSync(file('orders'), JSON.stringify(this.orders));
-    await this.spawn(file('orders'));
-  }
-
-  private async spawn(orders: string): Promise<void> {
-    const child = spawn(process.execPath, [this.entry, orders], { env: { ...process.env }, stdio: ['ignore', 'pipe', 'pipe'] });
-    let said = '';
-    child.stderr!.on('data', (d: Buffer) => (said = (said + d.toString()).slice(-2_000)));
-    this.child = child;
-    child.on('exit', (_code, signal) => {
-      if (this.child !== child) return; // stopped by the test
-      if (signal !== 'SIGKILL') return; // failed by itself: nobody goes on, and the test says so
-      this.kills++;
-      void this.spawn(orders).catch(() => undefined);
-    });
-    await new Promise<void>((ready, failed) => {
-      child.stdout!.once('data', () => ready());
-      child.once('exit', (code) => failed(new Error(`the worker ended with ${String(code)}: ${said}`)));
-    });
-  }
-
-  haltedAt(): string[] {
-    const { halted } = this.orders!;
-    return existsSync(halted) ? readFileSync(halted, 'utf8').split('\n').filter((l) => l !== '').sort() : [];
-  }
-
-  stop(): void {
-    const child = this.child;
-    this.child = undefined;
-    child?.kill('SIGKILL');
-  }
-
-  end(): void {
-    this.stop();
-    rmSync(this.entry, { force: true });
-  }
-}
