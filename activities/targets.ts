@@ -124,7 +124,7 @@ async function purposeOf(config: Config, kms: RegionalKms, keyId: string, name: 
 function ownPurpose(config: Config, tags: Record<string, string>, key: string): string {
   const purpose = tags[TAG.purpose];
   if (purpose === OWN_PURPOSE) {
-    throw new KeywardenError('KW-KEY-OWN', "this is one of Keywarden's own keys; without it no approval could be verified", { path: 'input.key', key, notDone: 'nothing was done', next: 'renew it with `rotateKey` and strategy `replace`' });
+    throw new KeywardenError('KW-KEY-OWN', "this is one of Keywarden's own keys; without it no approval could be verified", { path: 'input.key', key, notDone: 'nothing was done', next: 'it is renewed where it was made: by Terraform, or by `keywarden dev` in development' });
   }
   if (tags[TAG.application] !== config.application || tags[TAG.environment] !== config.environment || purpose === undefined) {
     throw new KeywardenError('KW-KEY-FOREIGN', `the key belongs to ${tags[TAG.application] ?? 'no application'}/${tags[TAG.environment] ?? 'no environment'}, this is ${config.application}/${config.environment}`, { path: 'input.key', key, notDone: 'nothing was done', next: 'use the Keywarden of that environment' });

@@ -18,8 +18,8 @@ export async function saveConsumer(connection: Connection, consumer: Consumer, a
         // the first moment at an epoch stands; an older epoch that comes late changes nothing
         `INSERT INTO consumer_ack (consumer_id, key_id, epoch, acknowledged_at, opened)
          SELECT ?, value ->> '$.keyId', value ->> '$.epoch', ?, coalesce(value ->> '$.opened', 0) FROM json_each(?) WHERE true
-         ON CONFLICT (consumer_id, key_id) DO UPDATE SET epoch = excluded.epoch, acknowledged_at = excluded.acknowledged_at, opened = max(opened, excluded.opened)
-         WHERE excluded.epoch > consumer_ack.epoch OR excluded.opened > consumer_ack.opened`,
+         ON CONFLICT (consumer_id, key_id) DO UPDATE SET epoch = max(epoch, excluded.epoch), opened = max(opened, excluded.opened),
+           acknowledged_at = CASE WHEN excluded.epoch > epoch THEN excluded.acknowledged_at ELSE acknowledged_at END`,
         [consumer.consumerId, now, JSON.stringify(acknowledged)],
       ],
     );

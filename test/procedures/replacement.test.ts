@@ -168,17 +168,44 @@ describe('replacing a CMK', () => {
     expect(await result()).toMatchObject({ outcome: 'replaced', counts: { subjectKeys: 40, setAside: 0 } });
   });
 
-  it('rule 5: waits for an application that cannot use the new CMK, and for none that is gone', async () => {
+  it('rule 1: waits for an application that cannot use the new CMK, which reads under the old one meanwhile; and for none that is gone', async () => {
     await addSubjects(world, 'late', 0, 20);
-    await world.store.real.saveConsumer({ consumerId: 'cannot', purposes: ['late'], drainsWithinMs: 600_000 }, []);
-    const { workflowId, old, result } = await begun('late', 'waiting for the sign-off');
+    await world.store.real.saveConsumer({ consumerId: 'gone', purposes: ['late'], drainsWithinMs: 1 }, []);
+    const app = application(world, { learnWithinMs: 300, cache: { maxAgeMs: 1 }, name: 'cannot', purposes: ['late'] });
+    const of = { subjectId: 'somebody', field: 'name', purpose: 'late' };
+    await app.initializeUserEncryption('somebody', { purpose: 'late' });
+    const field = await app.encrypt(of, 'Anna');
+    const { old, workflowId, result } = await (async () => {
+      const deny = await denyTheNew('late');
+      const b = await begun('late', 'waiting for the sign-off');
+      await deny();
+      return b;
+    })();
     await approve(workflowId, 'late', 'carol');
     await phase(workflowId, 'waiting for applications');
-    expect((await world.status(workflowId)).steps.find((x) => x.name === 'consumers')).toMatchObject({ state: 'running', detail: '0 of 1; not yet: cannot' });
+    expect((await world.status(workflowId)).steps.find((x) => x.name === 'consumers')).toMatchObject({ state: 'running', detail: expect.stringMatching(/^0 of 1; not yet: cannot\//) });
+    expect(await world.store.real.readSubjectKey('somebody', 'late')).toMatchObject({ keyId: await replacementOf(old) });
+    for (let i = 0; i < 5; i++) {
+      expect((await app.decrypt(of, field)).toString()).toBe('Anna');
+      await new Promise((r) => setTimeout(r, 20));
+    }
     expect(await aliases('late')).toEqual([old, old]);
-    await world.store.real.removeConsumer('cannot');
+    await world.kms.admin.clearFaults();
     expect(await result()).toMatchObject({ outcome: 'replaced', signedBy: ['dave', 'carol'] });
+    expect((await app.decrypt(of, field)).toString()).toBe('Anna');
+    await app.close();
   });
+
+  /** The application may not decrypt under whatever CMK comes next; resolves to what settles the denial on that one. */
+  async function denyTheNew(key: string): Promise<() => Promise<void>> {
+    const old = await world.keyId(key);
+    await world.kms.admin.addFault({ kind: 'deny', operation: 'Decrypt', principal: 'AKIALOCALAPPLICATION' });
+    return async () => {
+      const next = await replacementOf(old);
+      await world.kms.admin.clearFaults();
+      await world.kms.admin.addFault({ kind: 'deny', operation: 'Decrypt', principal: 'AKIALOCALAPPLICATION', keyId: next });
+    };
+  }
 
   it('rule 6: a new CMK whose answer was lost is found again, and made once', async () => {
     await addSubjects(world, 'lost-answer', 0, 20);

@@ -20,13 +20,14 @@ async function save(name: string, handle: Pick<WorkflowHandle, 'workflowId' | 'f
 const reason = 'a golden history';
 
 export async function record(): Promise<void> {
-  const now = await createWorld({ config: { recovery: { windowDays: 7, reminderHours: [72, 24, 2], holdSeconds: 0.2 } } });
+  const now = await createWorld({ config: { recovery: { windowDays: 7, reminderHours: [72, 24, 2], holdSeconds: 0.2 }, backups: { retentionDays: 0 } } });
   try {
     await recordRecovery(now);
     await recordRejections(now);
     await recordQuarantine(now);
     await recordPreemption(now);
-    await recordRotation(now);
+    await recordReplacement(now);
+    await recordRotation(now); // moves the clock of KMS
   } finally {
     await now.stop();
   }
@@ -147,6 +148,22 @@ async function recordRotation(world: World): Promise<void> {
   const daily = await world.client.workflow.start('rotateDueKeys', { taskQueue: 'keywarden', workflowId: 'golden-rotateDueKeys', args: [{}] });
   await daily.result();
   await save('rotateDueKeys', daily);
+}
+
+/** Rejected before its cutover; then signed. Nothing waits for backups in this world. */
+async function recordReplacement(world: World): Promise<void> {
+  await addSubjects(world, 'audit-data', 0, 30);
+  await addColumnKey(world, 'audit-data', 'CEK_replaced');
+  const input = { key: 'audit-data', strategy: 'replace' as const, reason };
+  for (const [name, decision] of [['rolled-back', 'reject'], ['replaced', 'approve']] as const) {
+    const workflowId = `golden-rotateKey-${name}`;
+    const proof = await world.sign('dave', 'KeyManagementAdmin', await world.plan('rotateKey', input, { workflowId }));
+    const handle = await world.client.workflow.start('rotateKey', { taskQueue: 'keywarden', workflowId, args: [{ ...input, proof }] });
+    await world.until('it waits for the sign-off', async () => (await world.status(workflowId)).phase === 'waiting for the sign-off', 60_000);
+    await handle.signal(decision, { proof: await world.token(workflowId, 'rotateKey', input, 'carol', 'KeyManagementAdmin', { decision }) });
+    await handle.result();
+    await save(`rotateKey-${name}`, handle);
+  }
 }
 
 async function recordRejections(world: World): Promise<void> {

@@ -296,6 +296,20 @@ export function storeContract(name: string, open: () => Promise<{ store: Store; 
         expect((await store.consumersOf('user-data', 'mrk-1'))[0]!.acknowledged!.epoch).toBe(3);
       });
 
+      it('say that they have opened the canary of a CMK that is introduced, which moves neither epoch nor moment', async () => {
+        for (const [phase, introduced] of [['overlap', true], ['sign-off', true], ['committed', false], ['rolled-back', false]] as const) {
+          await store.changeKey('mrk-9', () => ({ row: { keyId: 'mrk-9', purpose: 'user-data', epoch: 0, replaces: { keyId: 'mrk-1', workflowId: 'w', firstRunId: 'r', phase } }, result: 0 }));
+          expect(await other.keyMarks(['user-data'])).toEqual([{ keyId: 'mrk-9', purpose: 'user-data', epoch: 0, revoked: false, ...(introduced ? { introduced } : {}) }]);
+        }
+        await store.saveConsumer(consumer('a'), [{ keyId: 'mrk-9', epoch: 2 }]);
+        await new Promise((r) => setTimeout(r, 80));
+        await other.saveConsumer(consumer('a'), [{ keyId: 'mrk-9', epoch: 1, opened: true }]);
+        await store.saveConsumer(consumer('a'), [{ keyId: 'mrk-9', epoch: 2 }]);
+        const { acknowledged } = (await store.consumersOf('user-data', 'mrk-9'))[0]!;
+        expect(acknowledged).toMatchObject({ epoch: 2, opened: true });
+        expect(acknowledged!.msAgo).toBeGreaterThanOrEqual(70);
+      });
+
       it('that said goodbye are gone, with what they acknowledged', async () => {
         await store.saveConsumer(consumer('a'), [{ keyId: 'mrk-1', epoch: 2 }]);
         await other.removeConsumer('a');
@@ -404,6 +418,25 @@ export function storeContract(name: string, open: () => Promise<{ store: Store; 
         expect(await store.writePage({ ...page([]), rewrapped: [{ subjectId: 'u2', purpose: 'user-data', before: keys[1]!.encryptedKey, after: mended.encryptedKey, keyMaterialId: OLD }], audit: () => disabling('mended') })).toMatchObject({ rewrapped: 1 });
         expect(await stale()).toEqual([mended]);
         expect(await store.readSetAside('mrk-1', { limit: 10 })).toEqual([]);
+      });
+
+      it('keep what they were under the old CMK until that is settled, one way or the other', async () => {
+        const to = { keyId: 'mrk-9', keyArn: 'arn:aws:kms:eu-west-1:111122223333:key/mrk-9' };
+        const keys = await put(...Array.from({ length: 5 }, (_, i) => subject(`u${i}`)), subject('unknown', { keyMaterialId: undefined as never }));
+        expect(await store.writePage({ ...page(keys), to })).toEqual({ rewrapped: 6, changed: 0, setAside: 0 });
+        const { encryptedKey, keyId, keyArn, keyMaterialId } = keys[0]!;
+        expect(await other.readSubjectKey('u0', 'user-data')).toEqual({ ...keys[0], ...to, encryptedKey: 'new-u0', keyMaterialId: NEW, previous: { encryptedKey, keyId, keyArn, keyMaterialId } });
+        expect([await store.countWrapped('mrk-1'), await store.countWrapped('mrk-9')]).toMatchObject([{ subjectKeys: 6 }, { subjectKeys: 6 }]);
+        expect((await store.sampleSubjectKeys('mrk-9', 200)).every((k) => k.keyId === 'mrk-9')).toBe(true);
+        expect((await store.sampleSubjectKeys('mrk-9', 200)).length).toBeGreaterThan(1);
+        expect(await store.sampleSubjectKeys('mrk-1', 200)).toEqual([]);
+        let n = 0;
+        const settle = (how: 'restore' | 'drop', limit: number): Promise<number> => store.settlePrevious({ how, keyId: 'mrk-9', previousKeyId: 'mrk-1', limit, audit: (count) => disabling(`settled-${n++}`, { detail: { count } }) });
+        expect([await settle('restore', 4), await settle('drop', 4), await settle('drop', 4)]).toEqual([4, 2, 0]);
+        const after = await Promise.all(keys.map((k) => other.readSubjectKey(k.subjectId, k.purpose)));
+        expect(after.filter((k) => k!.keyId === 'mrk-1')).toHaveLength(4);
+        for (const [i, k] of after.entries()) expect(k).toEqual(k!.keyId === 'mrk-1' ? keys[i] : { ...keys[i], ...to, encryptedKey: `new-${k!.subjectId}`, keyMaterialId: NEW });
+        expect((await collect(other.readAudit())).flatMap((r) => (r.entry.eventId.startsWith('settled') ? [r.entry.detail] : []))).toEqual([{ count: 4 }, { count: 2 }]);
       });
 
       it('lose no key when two write the same page', async () => {
