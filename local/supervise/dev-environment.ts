@@ -53,6 +53,12 @@ export function devEnvironment(stack: DevStackFacts, dataDir: string): Record<st
   };
 }
 
+/**
+ * What glibc's allocator is told for a worker (mallopt(3); other systems ignore it). Its own thresholds grow with what is freed, and each thread
+ * gets an arena: what the workflows of thousands of open windows leave behind then stays resident, though nothing holds it.
+ */
+export const WORKER_ALLOCATOR = { MALLOC_ARENA_MAX: '2', MALLOC_TRIM_THRESHOLD_: '131072', MALLOC_MMAP_THRESHOLD_: '131072' };
+
 /** The environment of a part: the caller's without what would lead it to another Temporal cluster or AWS account. */
 export function partEnvironment(own: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(own).filter(([name]) => !/^TEMPORAL_|^AWS_(PROFILE|DEFAULT_PROFILE|SESSION_TOKEN|ROLE_ARN|WEB_IDENTITY_TOKEN_FILE)$/.test(name)));

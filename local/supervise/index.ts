@@ -1,6 +1,6 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { devEnvironment, devFiles, partEnvironment, runningStack, type DevReady, type DevStackFacts } from './dev-environment';
+import { devEnvironment, devFiles, partEnvironment, runningStack, WORKER_ALLOCATOR, type DevReady, type DevStackFacts } from './dev-environment';
 import { takeLock } from './folder-lock';
 import { endLeftovers, ProcessRecord } from './leftovers';
 import { LocalError } from './local-error';
@@ -138,7 +138,7 @@ export async function startDevStack(o: DevStackOptions): Promise<DevStack> {
       topicArns: sns.topicArns ?? {},
     };
     await o.prepare?.(dataDir, facts);
-    await start('worker', { duty: o.workerArgs?.duty ?? 'all' }, { ...devEnvironment(facts, dataDir), ...o.environment });
+    await start('worker', { duty: o.workerArgs?.duty ?? 'all' }, { ...WORKER_ALLOCATOR, ...devEnvironment(facts, dataDir), ...o.environment });
     return facts;
   };
 
