@@ -2,11 +2,12 @@
 import { join } from 'node:path';
 import { CancelledFailure } from '@temporalio/common';
 import Database from 'libsql';
+import { attacker, refusal } from '../attacks/attacker';
 import { codeOf } from '../harness/toThrowWithCode';
 import { rolesForPolicies } from '../../activities/planning';
 import { policyDigest } from '../../domain/digest';
 import type { RotateInput } from '../../domain/inputs';
-import { aliasOf, WORKFLOW_QUEUE } from '../../domain/names';
+import { aliasOf, WORKFLOW_QUEUE, type Duty } from '../../domain/names';
 import { decryptOnlyPolicy, shippedPolicy } from '../../domain/policies';
 import type { RotateResult } from '../../workflows/rotateKey';
 import { application } from '../client/application';
@@ -17,7 +18,7 @@ import { addColumnKey, addSubjects, openColumnKey, openSubject, subjectId } from
 
 jest.setTimeout(120_000);
 
-const PURPOSES = ['moves', 'rejected', 'early', 'revoked', 'poisoned', 'late', 'forged', 'taken-over', 'lost-answer'];
+const PURPOSES = ['moves', 'rejected', 'early', 'revoked', 'poisoned', 'late', 'forged', 'taken-over', 'lost-answer', 'attacked'];
 
 describe('replacing a CMK', () => {
   let world: World;
@@ -256,6 +257,42 @@ describe('replacing a CMK', () => {
     await approve(workflowId, 'forged', 'carol');
     expect(await result()).toMatchObject({ outcome: 'replaced' });
     expect(await rowsOf(world, workflowId)).toEqual(expect.arrayContaining(['CreateKey intended', 'CreateKey done', 'CommitReplacement done', 'UpdateAlias intended', 'UpdateAlias done', 'PutKeyPolicy intended', 'PutKeyPolicy done', 'DropPreviousKeys done']));
+  });
+
+  it('rules 3 and 5: an attacker who owns the namespace moves no alias, drops no ciphertext, takes nothing back and disables nothing', async () => {
+    await addSubjects(world, 'attacked', 0, 30);
+    const { workflowId, old, result } = await begun('attacked', 'waiting for the sign-off');
+    const next = await replacementOf(old);
+    const { digest } = (await world.status(workflowId)).pendingApproval!;
+    const before = { row: await world.store.real.readKey(old), next: await world.store.real.readKey(next), subject: await world.store.real.readSubjectKey(subjectId(3), 'attacked') };
+    const evil = await attacker(world, 'evil');
+    try {
+      const orders: [Duty, string, object][] = [
+        ['recovery', 'cutover', { digest, region: REGIONS[0] }],
+        ['recovery', 'deactivate', { digest, region: REGIONS[0] }],
+        ['recovery', 'beginReplacement', { digest }],
+        ['recovery', 'makeReplacement', { digest, region: REGIONS[0] }],
+        ['recovery', 'rollBack', { keyId: old }],
+        ['recovery', 'withdrawReplacement', { keyId: old, region: REGIONS[0] }],
+        ['recovery', 'endReplacement', { keyId: old }],
+        ['routine', 'settleReplacement', { keyId: old }],
+        ['routine', 'settleReplacement', { keyId: next }],
+        ['routine', 'verifyReplacement', { keyId: old }],
+      ];
+      const codes: Record<string, string> = {};
+      for (const [duty, activity, argument] of orders) codes[activity] = await refusal(world, { duty, activity, argument });
+      expect(codes).toEqual({
+        cutover: 'KW-APPROVAL-MISSING', deactivate: 'KW-APPROVAL-MISSING', beginReplacement: 'KW-APPROVAL-MISSING', makeReplacement: 'KW-APPROVAL-MISSING',
+        // about a replacement of its own, which it has not
+        rollBack: 'done', endReplacement: 'done', withdrawReplacement: 'KW-PREEMPTED', settleReplacement: 'KW-NOT-YET', verifyReplacement: 'KW-PREEMPTED',
+      });
+    } finally {
+      await evil.stop();
+    }
+    expect({ row: await world.store.real.readKey(old), next: await world.store.real.readKey(next), subject: await world.store.real.readSubjectKey(subjectId(3), 'attacked') }).toEqual(before);
+    expect([await aliases('attacked'), await world.states(next), await policies(old)]).toEqual([[old, old], UP, await policies(next)]);
+    await approve(workflowId, 'attacked', 'carol');
+    expect(await result()).toMatchObject({ outcome: 'replaced' });
   });
 
   it('breaks no rule', async () => {
