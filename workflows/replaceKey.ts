@@ -229,6 +229,7 @@ export class Replacement {
   private async commit(state: State): Promise<void> {
     const { regions } = state.facts;
     const { digest } = state as { digest: string };
+    this.p.skip('roll-back', 'two people have signed');
     this.p.phase('cutting over');
     const each = (step: Step, act: (region: string) => Promise<unknown>): Promise<void> =>
       this.p.isOpen(step) ? this.p.step(step, () => Promise.all(regions.map((region) => this.p.untilDone(step, () => act(region)))).then(() => undefined), () => regions.join(', ')) : Promise.resolve();

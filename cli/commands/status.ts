@@ -38,13 +38,16 @@ async function listOpen(ctx: Context): Promise<number> {
       ctx.out.line(`  ${ctx.out.red('no worker answers')}: start one with keywarden worker`);
       continue;
     }
-    ctx.out.line(`  ${o.status.phase}${o.status.deadline === undefined ? '' : `; window ends ${moment(o.status.deadline, Date.now())}`}`);
+    ctx.out.line(`  ${o.status.phase}${o.status.deadline === undefined ? '' : `; ${until(o.workflowId)} ${moment(o.status.deadline, Date.now())}`}`);
     if (o.status.progress !== undefined) ctx.out.line(`  ${progressInWords(o.status.progress)}`);
     for (const m of o.status.missing ?? []) ctx.out.line(`  ${ctx.out.yellow('!')} ${m}`);
     for (const l of whoIsMissing(o.workflowId, o.key, o.status)) ctx.out.line(`  ${l}`);
   }
   return EXIT.done;
 }
+
+/** A rotation's deadline is no window's. */
+const until = (workflowId: string): string => (/^(revoke|recover)Key/.test(workflowId) ? 'window ends' : 'until');
 
 /** The purpose of the key, as the procedure itself has made it searchable. */
 function keyOf(w: { searchAttributes?: Record<string, unknown> }): string {
@@ -70,7 +73,7 @@ async function one(ctx: Context, workflowId: string): Promise<number> {
   ctx.out.result(
     { workflowId, type: description.type, execution: description.status.name, ...s },
     ctx.out.bold(workflowId),
-    `  ${s.phase}${s.outcome === undefined || s.outcome === s.phase ? '' : ` (${s.outcome})`}${s.deadline === undefined ? '' : `; window ends ${moment(s.deadline, Date.now())}`}`,
+    `  ${s.phase}${s.outcome === undefined || s.outcome === s.phase ? '' : ` (${s.outcome})`}${s.deadline === undefined ? '' : `; ${until(workflowId)} ${moment(s.deadline, Date.now())}`}`,
     ...s.steps.map((x) => `  [${MARK[x.state]}] ${x.title}${x.detail === undefined ? '' : `: ${x.detail}`}`),
     ...(s.progress === undefined ? [] : [`  ${progressInWords(s.progress)}`]),
     ...(s.pendingApproval === undefined ? [] : ['', ...s.pendingApproval.words.map((w) => `  | ${w}`)]),
