@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { ALERT_KINDS } from '../domain/alert';
 import type { Config } from '../domain/config';
-import { incident, key, KEY_ID, parseInput, proof, text } from '../domain/inputs';
+import { columnKeyName, incident, key, KEY_ID, parseInput, proof, text } from '../domain/inputs';
 
 /**
  * The form of what each activity may be given. A workflow of an attacker's can schedule any of them with anything (DESIGN.md, Namespace access):
@@ -57,6 +57,7 @@ export function formsOf(config: Pick<Config, 'regions'>): Forms {
     dueKeys: z.unknown(),
     considerRotation: judged,
     beginRotation: ofKey,
+    beginColumnKey: z.strictObject({ cek: columnKeyName }),
     makeMaterial: z.strictObject({ keyId, digest: digest.optional() }),
     rewrapColumnKeys: ofKey,
     planStretches: z.strictObject({ keyId, after: place.optional(), count: z.int().min(1).max(50) }),

@@ -28,7 +28,7 @@ export function columnKeyActivities(deps: Deps, pacerOf: (kms: RegionalKms) => P
       const one = new ColumnKeyMover(deps, mine, kms, new Mover(deps, mine, kms, pacerOf(kms)));
       const done = { rewrapped: 0, changed: 0, setAside: 0 };
       for (let after = ''; ; ) {
-        const page = await deps.store.listColumnKeys(mine.keyId, { after, limit: PAGE });
+        const page = mine.columnKey === undefined ? await deps.store.listColumnKeys(mine.keyId, { after, limit: PAGE }) : await only(deps, mine.columnKey);
         for (const key of page) {
           const how = await one.move(key);
           if (how !== 'current') done[how]++;
@@ -39,6 +39,11 @@ export function columnKeyActivities(deps: Deps, pacerOf: (kms: RegionalKms) => P
       }
     },
   };
+}
+
+async function only(deps: Deps, name: string): Promise<ColumnKey[]> {
+  const key = await deps.store.readColumnKey(name);
+  return key === undefined ? [] : [key];
 }
 
 class ColumnKeyMover {

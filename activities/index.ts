@@ -6,6 +6,7 @@ import { columnKeyActivities } from './columnKeys';
 import { argumentOf, formsOf } from './arguments';
 import { consumerActivities } from './consumers';
 import type { Deps } from './deps';
+import { oneColumnKeyActivities } from './oneColumnKey';
 import { cutoverActivities } from './cutover';
 import { dueActivities } from './dueKeys';
 import { effectActivities } from './effectProof';
@@ -34,7 +35,7 @@ export function activitiesOf(deps: Deps): Record<string, Activity> {
     return found;
   };
   const byDuty: Record<Duty, Record<string, unknown>> = {
-    routine: { findOwnKeys: init.findOwnKeys, makeCanary: init.makeCanary, ...dueActivities(deps), ...rotationActivities(deps), ...materialActivities(deps), ...columnKeyActivities(deps, pacerOf), ...rewrapActivities(deps, pacerOf), ...replacementKeyActivities(deps, pacerOf), ...alertActivity(deps) },
+    routine: { findOwnKeys: init.findOwnKeys, makeCanary: init.makeCanary, ...dueActivities(deps), ...rotationActivities(deps), ...materialActivities(deps), ...columnKeyActivities(deps, pacerOf), ...oneColumnKeyActivities(deps), ...rewrapActivities(deps, pacerOf), ...replacementKeyActivities(deps, pacerOf), ...alertActivity(deps) },
     emergency: { ...revocationActivities(deps), ...windowActivities(deps), ...effectActivities(deps), ...consumerActivities(deps), ...alertActivity(deps) },
     recovery: { ...recoveryActivities(deps), ...wideningActivities(deps), ...replacementActivities(deps), ...cutoverActivities(deps), makeKey: init.makeKey, replicateKey: init.replicateKey, pointAlias: init.pointAlias, ...alertActivity(deps) },
   };

@@ -17,6 +17,8 @@ export interface Held {
   purpose: string;
   /** The material under which everything must stand. */
   material: string;
+  /** The one CEK that is re-wrapped, where it is not everything. */
+  columnKey?: string;
   /** The CMK to which everything moves; absent where it stays. */
   to?: { keyId: string; keyArn: string };
 }
@@ -31,10 +33,10 @@ export const NO_MATERIAL = '~';
 export async function held(deps: Deps, keyId: string): Promise<Held> {
   const e = await execution(deps);
   const row = await deps.store.readKey(keyId);
-  const { material, replace, to } = rotationOf(row, keyId, e);
+  const { material, replace, to, columnKey } = rotationOf(row, keyId, e);
   if (replace === true) return { e, keyId, purpose: row!.purpose, material: NO_MATERIAL, to: await replacementIn(deps, keyId, to) };
   if (material === undefined) throw new KeywardenError('KW-NOT-YET', 'the new material is not there yet', { key: keyId, notDone: 'nothing was re-wrapped', next: 'it is tried again' });
-  return { e, keyId, purpose: row!.purpose, material };
+  return { e, keyId, purpose: row!.purpose, material, ...(columnKey === undefined ? {} : { columnKey }) };
 }
 
 /** The new CMK of a replacement that is at work. */

@@ -101,7 +101,7 @@ export async function needOf(deps: Deps, input: RotateInput, { target, kms }: Ro
   const materials = await materialsOf(kms, keyId);
   const [{ stale }, ceks] = await Promise.all([deps.store.countStale(keyId, materials.current), staleColumnKeys(deps, keyId, materials.current)]);
   const due = dueOf(materials, stale + ceks, deps.config.rotation.periodDays, now(deps));
-  const begun = row?.rotation !== undefined && (row.rotation.material !== undefined || row.rotation.askedAt !== undefined);
+  const begun = row?.rotation !== undefined && row.rotation.columnKey === undefined && (row.rotation.material !== undefined || row.rotation.askedAt !== undefined);
   // a rotation that has begun is gone on with: its material was allowed then
   const wantsMaterial = !begun && (due.needs === 'material' || due.needs === 'nothing');
   if (wantsMaterial) checkQuota(materials, keyId);

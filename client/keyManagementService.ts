@@ -5,8 +5,9 @@ import type { Client } from '@temporalio/client';
 import { publishInput, type AlertFacts } from '../domain/alert';
 import type { Config } from '../domain/config';
 import { KeywardenError } from '../domain/errors';
-import { parseInput, recoverInput, revokeInput, type RecoverInput, type RevokeInput } from '../domain/inputs';
+import { parseInput, recoverInput, revokeInput, rotateColumnKeyInput, type RecoverInput, type RevokeInput } from '../domain/inputs';
 import { WORKFLOW_QUEUE, workflowIdFor } from '../domain/names';
+import { unknownColumnKey } from '../domain/columnKey';
 import type { ProcedureStatus } from '../domain/status';
 import type { Store } from '../stores/store';
 import { SubjectEncryption, type FieldOf, type SubjectEncryptionOptions } from './subjectEncryption';
@@ -79,7 +80,8 @@ export class KeyManagementService {
    */
   async emergencyRevokeKey(input: RevokeInput & { workflowId?: string }): Promise<StartedProcedure> {
     const { workflowId, ...rest } = input ?? {}; // from JavaScript, anything may come
-    return this.start('revokeKey', parseInput(revokeInput, rest), workflowId);
+    const parsed = parseInput(revokeInput, rest);
+    return this.start('revokeKey', parsed, workflowId ?? workflowIdFor('revokeKey', parsed.key, new Date()));
   }
 
   /**
@@ -88,7 +90,19 @@ export class KeyManagementService {
    */
   async recoverKey(input: RecoverInput & { workflowId?: string }): Promise<StartedProcedure> {
     const { workflowId, ...rest } = input ?? {};
-    return this.start('recoverKey', parseInput(recoverInput, rest), workflowId);
+    const parsed = parseInput(recoverInput, rest);
+    return this.start('recoverKey', parsed, workflowId ?? workflowIdFor('recoverKey', parsed.key, new Date()));
+  }
+
+  /**
+   * Re-wraps one column encryption key under the current material of its CMK (`rotateColumnEncryptionKey`). Nobody signs: it makes no material.
+   * @throws KW-INPUT with the path of the field, before anything is started; a CEK that the catalog does not have too, where `store` is given
+   */
+  async rotateColumnEncryptionKey(cek: string, o: { workflowId?: string } = {}): Promise<StartedProcedure> {
+    const input = parseInput(rotateColumnKeyInput, { cek });
+    const { store } = this.options;
+    if (store !== undefined && (await store.readColumnKey(input.cek)) === undefined) throw unknownColumnKey(input.cek);
+    return this.start('rotateColumnEncryptionKey', input, o.workflowId ?? workflowIdFor('rotateColumnEncryptionKey', input.cek, new Date()));
   }
 
   /**
@@ -108,9 +122,9 @@ export class KeyManagementService {
     }
   }
 
-  private async start(type: 'revokeKey' | 'recoverKey', input: RevokeInput | RecoverInput, workflowId = workflowIdFor(type, input.key, new Date())): Promise<StartedProcedure> {
+  private async start(type: 'revokeKey' | 'recoverKey' | 'rotateColumnEncryptionKey', input: { key: string } | { cek: string }, workflowId: string): Promise<StartedProcedure> {
     const { temporal } = this.options;
-    if (temporal === undefined) throw new KeywardenError('KW-INPUT', 'procedures are started through Temporal', { path: 'options.temporal', key: input.key, notDone: 'nothing was started', next: 'give `temporal` to KeyManagementService' });
+    if (temporal === undefined) throw new KeywardenError('KW-INPUT', 'procedures are started through Temporal', { path: 'options.temporal', key: 'key' in input ? input.key : input.cek, notDone: 'nothing was started', next: 'give `temporal` to KeyManagementService' });
     const handle = await temporal.workflow.start(type, { taskQueue: WORKFLOW_QUEUE, workflowId, args: [input] });
     return { workflowId, firstRunId: handle.firstExecutionRunId, status: () => handle.query<ProcedureStatus>('status'), result: () => handle.result() };
   }

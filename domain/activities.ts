@@ -212,6 +212,15 @@ export interface RotationVerified {
   columnKeys: number;
 }
 
+export interface ColumnKeyBegun {
+  keyId: string;
+  purpose: string;
+  material: string;
+  /** It stands on that material already. */
+  current: boolean;
+  searchable: boolean;
+}
+
 export interface DueKey {
   purpose: string;
   keyId: string;
@@ -265,6 +274,8 @@ export interface ReplacementActivities {
 export interface RotationActivities {
   considerRotation(a: { input: RotateInput; decisions: Arrived[]; malformed: number }): Promise<RotationChecked>;
   beginRotation(a: { keyId: string }): Promise<{ stale: number }>;
+  /** Takes the CMK of a CEK for the re-wrap of that one. */
+  beginColumnKey(a: { cek: string }): Promise<ColumnKeyBegun>;
   makeMaterial(a: { keyId: string; digest?: string }): Promise<{ material: string; made: 'made' | 'used' | 'found' }>;
   rewrapColumnKeys(a: { keyId: string }): Promise<StretchDone>;
   planStretches(a: { keyId: string; after?: RewrapPlace; count: number }): Promise<{ ends: RewrapPlace[] }>;

@@ -55,3 +55,7 @@ function uint16(n: number): Buffer {
 function notOurs(why: string): KeywardenError {
   return new KeywardenError('KW-WRAPPED-KEY', `the encrypted value cannot be read: ${why}`, { notDone: 'the value was left as it is', next: 'find out who wrote it; a value of another provider is moved with that provider first' });
 }
+
+export function unknownColumnKey(name: string): KeywardenError {
+  return new KeywardenError('KW-INPUT', 'no column encryption key has this name', { path: 'input.cek', key: name, notDone: 'nothing was started', next: 'take the name from sys.column_encryption_keys, in its own letter case' });
+}

@@ -57,6 +57,11 @@ export const rotateInput = z.strictObject({
   requestedBy: requestedBy.optional(),
 });
 
+/** SQL Server's `sysname`, as the catalog has it. */
+export const columnKeyName = z.string().min(1, 'must not be empty').max(128, 'at most 128 characters').regex(/^[^\p{Cc}]+$/u, 'no control characters');
+
+export const rotateColumnKeyInput = z.strictObject({ cek: columnKeyName, requestedBy: requestedBy.optional() });
+
 export const rotateDueInput = z.strictObject({ requestedBy: requestedBy.optional() });
 
 export const initializeInput = z.strictObject({
@@ -72,6 +77,7 @@ export const decision = z.strictObject({
 export type RevokeInput = z.output<typeof revokeInput>;
 export type RecoverInput = z.output<typeof recoverInput>;
 export type RotateInput = z.output<typeof rotateInput>;
+export type RotateColumnKeyInput = z.output<typeof rotateColumnKeyInput>;
 export type RotateDueInput = z.output<typeof rotateDueInput>;
 export type InitializeInput = z.output<typeof initializeInput>;
 

@@ -83,6 +83,8 @@ export interface Rotation extends ProcedureRef {
   material?: string;
   /** When KMS was last asked for new material without a known answer. */
   askedAt?: string;
+  /** It re-wraps this CEK only, under the material that is there: whoever takes the row over from it inherits nothing. */
+  columnKey?: string;
   /** It moves everything to a new CMK; `to` is absent until that is made. */
   replace?: true;
   to?: string;
@@ -238,8 +240,14 @@ export function beginRotation(row: KeyRow, procedure: ProcedureRef, from: string
     throw new KeywardenError('KW-PROCEDURE-OPEN', `${row.rotation.workflowId} was ended from outside while it moved everything to a new CMK`, { key: row.keyId, notDone: 'the key was not rotated', next: `finish that first: keywarden rotate ${row.purpose} --strategy replace goes on with it, a reject takes it back` });
   }
   // what an abandoned rotation had asked KMS for is still its answer: asking again would spend a second one
-  const asked = row.rotation === undefined ? { from } : { from: row.rotation.from, ...(row.rotation.material === undefined ? {} : { material: row.rotation.material }), ...(row.rotation.askedAt === undefined ? {} : { askedAt: row.rotation.askedAt }) };
+  const asked = row.rotation === undefined || row.rotation.columnKey !== undefined ? { from } : { from: row.rotation.from, ...(row.rotation.material === undefined ? {} : { material: row.rotation.material }), ...(row.rotation.askedAt === undefined ? {} : { askedAt: row.rotation.askedAt }) };
   return { ...row, rotation: { ...ref(procedure), since: at, ...asked } };
+}
+
+/** The re-wrap of one CEK takes the row as a rotation does. It never takes over a rotation that was ended from outside: that has more to do. */
+export function beginColumnKey(row: KeyRow, procedure: ProcedureRef, columnKey: string, material: string, at: string, abandoned?: ProcedureRef): KeyRow {
+  const begun = beginRotation(row, procedure, material, at, row.rotation?.columnKey === undefined ? undefined : abandoned);
+  return begun === row ? row : { ...begun, rotation: { ...begun.rotation!, columnKey, material } };
 }
 
 /** The rotation as this procedure holds it; a revocation that came takes it away. */

@@ -63,6 +63,13 @@ export const REPLACE_STEPS = [
   { name: 'retire', title: 'Keep the old CMK while backups need it, then propose its end' },
 ] as const satisfies readonly StepDefinition[];
 
+export const ROTATE_COLUMN_KEY_STEPS = [
+  { name: 'begin', title: 'Find the CEK and take its CMK' },
+  { name: 're-wrap', title: 'Re-wrap the CEK under the current material of its CMK' },
+  { name: 'close', title: 'Give the CMK back' },
+  { name: 'notify', title: 'Tell security, where it does not open' },
+] as const satisfies readonly StepDefinition[];
+
 export const ROTATE_DUE_STEPS = [
   { name: 'look', title: 'Find the keys that are due' },
   { name: 'rotate', title: 'Rotate each of them' },

@@ -2,5 +2,6 @@
 export { initializeKeys } from './initializeKeys';
 export { recoverKey } from './recoverKey';
 export { revokeKey } from './revokeKey';
+export { rotateColumnEncryptionKey } from './rotateColumnEncryptionKey';
 export { rotateDueKeys } from './rotateDueKeys';
 export { rotateKey } from './rotateKey';

@@ -77,7 +77,7 @@ class RotationInPlace {
       if (!(error instanceof ContinueAsNew)) await CancellationScope.nonCancellable(() => this.leave(error));
       throw error;
     } finally {
-      await CancellationScope.nonCancellable(() => this.p.decisions.close('the procedure has ended'));
+      await CancellationScope.nonCancellable(() => this.p.end());
     }
   }
 
@@ -111,7 +111,7 @@ class RotationInPlace {
       if (!decided) return this.over('unsigned', `nobody signed within ${SIGN_WITHIN}`);
       if (workflowInfo().continueAsNewSuggested && this.p.decisions.idle) await continueAsNew<typeof rotateKey>(this.input, { procedure: this.p.carry() });
       c = await this.p.untilDone('sign', () => this.p.decisions.consider((decisions, malformed) => this.consider(decisions, malformed)) as Promise<RotationChecked>);
-      if (this.p.decisions.refused > 20) await condition(() => false, '1 second', { summary: 'pace a flood of messages' });
+      await this.p.pace();
     }
     this.p.pending(undefined);
     if (c.rejected !== undefined) return this.over('rejected', `rejected by ${c.rejected.person}`);

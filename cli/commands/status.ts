@@ -6,7 +6,7 @@ import { EXIT } from '../output';
 import { statusOf } from '../procedures';
 import type { Register } from '../register';
 
-const TYPES = ['initializeKeys', 'revokeKey', 'recoverKey', 'rotateKey', 'rotateDueKeys'];
+const TYPES = ['initializeKeys', 'revokeKey', 'recoverKey', 'rotateKey', 'rotateDueKeys', 'rotateColumnEncryptionKey'];
 const MARK: Record<StepState, string> = { waiting: ' ', running: '…', retrying: '!', done: '✓', failed: '✗', skipped: '-' };
 
 export const register: Register = (program, run) => {
@@ -16,7 +16,7 @@ export const register: Register = (program, run) => {
     .action(
       run<[string | undefined]>(async (ctx, what) => {
         if (what === undefined) return listOpen(ctx);
-        return /^(revokeKey|recoverKey|initializeKeys|rotateKey|rotateDueKeys)-/.test(what) || !(await isKey(ctx, what)) ? one(ctx, what) : keyStatus(ctx, what);
+        return /^(revokeKey|recoverKey|initializeKeys|rotateKey|rotateDueKeys|rotateColumnEncryptionKey)-/.test(what) || !(await isKey(ctx, what)) ? one(ctx, what) : keyStatus(ctx, what);
       }),
     );
 };

@@ -1,5 +1,5 @@
 import { KeywardenError } from '../../domain/errors';
-import { addSnapshot, beginRecovery, closeWindow, endDisables, endRecovery, openWindow, openWindowOf, recoverableWindow, same, type KeyRow, type Opening, type ProcedureRef, type RegionSnapshot } from '../../domain/keyRow';
+import { addSnapshot, beginColumnKey, beginRecovery, beginRotation, closeWindow, endDisables, endRecovery, openWindow, openWindowOf, recoverableWindow, same, type KeyRow, type Opening, type ProcedureRef, type RegionSnapshot } from '../../domain/keyRow';
 import { pick, seeded } from './random';
 
 const T0 = Date.parse('2026-11-23T12:00:00.000Z');
@@ -142,4 +142,26 @@ it('rule 4: a window that follows one that ended without recovery recovers nothi
   const row = opened('second', { noRecovery: true, revokedAt: at(T0 + 9 * DAY), deadline: at(T0 + 16 * DAY) }, closeWindow(opened(), 'disabled', at(T0 + 7 * DAY)));
   expect(code(() => recoverableWindow(row, 'key', T0 + 10 * DAY))).toBe('KW-WINDOW-CLOSED');
   expect(() => recoverableWindow(row, 'key', T0 + 10 * DAY)).toThrow(at(T0 + 7 * DAY));
+});
+
+describe('the re-wrap of one CEK', () => {
+  const free: KeyRow = { keyId: 'key', purpose: 'user-data', epoch: 0 };
+  const claimed = beginColumnKey(free, procedure('one'), 'CEK', 'material-1', at(T0));
+
+  it('holds the key, and is idempotent', () => {
+    expect(claimed.rotation).toEqual({ ...procedure('one'), since: at(T0), from: 'material-1', columnKey: 'CEK', material: 'material-1' });
+    expect(beginColumnKey(claimed, procedure('one'), 'CEK', 'material-2', at(T0 + 1))).toBe(claimed);
+    expect(code(() => beginRotation(claimed, procedure('other'), 'material-1', at(T0)))).toBe('KW-PROCEDURE-OPEN');
+    expect(code(() => beginColumnKey(claimed, procedure('other'), 'CEK', 'material-1', at(T0)))).toBe('KW-PROCEDURE-OPEN');
+    expect(code(() => beginColumnKey(opened(), procedure('other'), 'CEK', 'material-1', at(T0)))).toBe('KW-PROCEDURE-OPEN');
+  });
+
+  it('ended from outside, leaves no material that a rotation would go on with instead of making new', () => {
+    expect(beginRotation(claimed, procedure('next'), 'material-1', at(T0), procedure('one')).rotation).toEqual({ ...procedure('next'), since: at(T0), from: 'material-1' });
+  });
+
+  it('takes over no rotation that was ended from outside: what that had asked KMS for would be forgotten', () => {
+    const asked: KeyRow = { ...free, rotation: { ...procedure('rotation'), since: at(T0), from: 'material-1', askedAt: at(T0) } };
+    expect(code(() => beginColumnKey(asked, procedure('one'), 'CEK', 'material-1', at(T0), procedure('rotation')))).toBe('KW-PROCEDURE-OPEN');
+  });
 });

@@ -145,6 +145,9 @@ async function recordRotation(world: World): Promise<void> {
   await save('rotateKey-rejected', rejected);
   await world.kms.admin.advanceClock(days(91));
   await new Promise((r) => setTimeout(r, 1_500)); // the workers hear of the clock
+  const one = await world.client.workflow.start('rotateColumnEncryptionKey', { taskQueue: 'keywarden', workflowId: 'golden-rotateColumnEncryptionKey', args: [{ cek: 'CEK_golden' }] });
+  await one.result();
+  await save('rotateColumnEncryptionKey', one);
   const daily = await world.client.workflow.start('rotateDueKeys', { taskQueue: 'keywarden', workflowId: 'golden-rotateDueKeys', args: [{}] });
   await daily.result();
   await save('rotateDueKeys', daily);

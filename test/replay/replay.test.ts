@@ -36,7 +36,7 @@ beforeAll(async () => {
 
 it('every ending of every procedure has a golden history', () => {
   expect(golden().map((h) => h.name)).toEqual([
-    'initializeKeys', 'recoverKey-preempted', 'recoverKey-recovered', 'recoverKey-refused', 'recoverKey-rejected', 'revokeKey-deletion-scheduled', 'revokeKey-destroyed', 'revokeKey-disabled', 'revokeKey-joined', 'revokeKey-quarantine-unsigned', 'revokeKey-quarantined', 'revokeKey-recovered', 'revokeKey-rejected', 'rotateDueKeys', 'rotateKey-rejected', 'rotateKey-replaced', 'rotateKey-rolled-back', 'rotateKey-rotated',
+    'initializeKeys', 'recoverKey-preempted', 'recoverKey-recovered', 'recoverKey-refused', 'recoverKey-rejected', 'revokeKey-deletion-scheduled', 'revokeKey-destroyed', 'revokeKey-disabled', 'revokeKey-joined', 'revokeKey-quarantine-unsigned', 'revokeKey-quarantined', 'revokeKey-recovered', 'revokeKey-rejected', 'rotateColumnEncryptionKey', 'rotateDueKeys', 'rotateKey-rejected', 'rotateKey-replaced', 'rotateKey-rolled-back', 'rotateKey-rotated',
   ]);
 });
 

@@ -4,6 +4,7 @@ import * as real from '../../../workflows';
 
 export const initializeKeys = real.initializeKeys;
 export const recoverKey = real.recoverKey;
+export const rotateColumnEncryptionKey = real.rotateColumnEncryptionKey;
 export const rotateDueKeys = real.rotateDueKeys;
 export const rotateKey = real.rotateKey;
 
