@@ -8,6 +8,7 @@ import { consumerActivities } from './consumers';
 import type { Deps } from './deps';
 import { dueActivities } from './dueKeys';
 import { effectActivities } from './effectProof';
+import { erasureActivities } from './erasure';
 import { initializeActivities } from './initialization';
 import type { RegionalKms } from './kms';
 import { materialActivities } from './newMaterial';
@@ -33,7 +34,7 @@ export function activitiesOf(deps: Deps): Record<string, Activity> {
   const byDuty: Record<Duty, Record<string, unknown>> = {
     routine: { findOwnKeys: init.findOwnKeys, makeCanary: init.makeCanary, ...dueActivities(deps), ...rotationActivities(deps), ...materialActivities(deps), ...columnKeyActivities(deps, pacerOf), ...rewrapActivities(deps, pacerOf), ...alertActivity(deps) },
     emergency: { ...revocationActivities(deps), ...windowActivities(deps), ...effectActivities(deps), ...consumerActivities(deps), ...alertActivity(deps) },
-    recovery: { ...recoveryActivities(deps), ...wideningActivities(deps), makeKey: init.makeKey, replicateKey: init.replicateKey, pointAlias: init.pointAlias, ...alertActivity(deps) },
+    recovery: { ...recoveryActivities(deps), ...wideningActivities(deps), ...erasureActivities(deps), makeKey: init.makeKey, replicateKey: init.replicateKey, pointAlias: init.pointAlias, ...alertActivity(deps) },
   };
   const forms = formsOf(deps.config);
   return Object.fromEntries(Object.entries(byDuty[deps.duty]).map(([name, act]) => [name, withStableErrors((argument) => (act as Activity)(argumentOf(forms, name, argument) as never))]));

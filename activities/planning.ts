@@ -1,7 +1,7 @@
 import type { Config } from '../domain/config';
 import { digest, policyDigest } from '../domain/digest';
 import { KeywardenError } from '../domain/errors';
-import { plannedInput, type RecoverInput, type RevokeInput, type RotateInput } from '../domain/inputs';
+import { plannedInput, type EraseInput, type RecoverInput, type RevokeInput, type RotateInput } from '../domain/inputs';
 import { openWindowOf, recoverableWindow, type KeyRow, type RegionSnapshot } from '../domain/keyRow';
 import { widens, type Plan, type RegionPlan } from '../domain/plan';
 import { quarantinePolicy, type PolicyRoles } from '../domain/policies';
@@ -49,6 +49,11 @@ export function disablePlan(config: Config, input: RevokeInput, target: Pick<Tar
 /** A rotation's plan: no states and no counts, which drift. */
 export function rotationPlan(config: Config, input: RotateInput, target: Pick<Target, 'keyId'>, where: Where): Plan {
   return { ...disablePlan(config, { key: input.key, reason: '' }, target, where), operation: 'rotateKey', input: plannedInput(input) };
+}
+
+/** An erasure's plan: the subject stands in it as its hash. */
+export function erasurePlan(config: Config, input: EraseInput, where: Where): Plan {
+  return { ...disablePlan(config, { key: '', reason: '' }, { keyId: input.subjectId }, where), operation: 'eraseSubject', input: plannedInput(input), regions: [] };
 }
 
 /** Rule 9, and an outage that somebody must have accepted: said before a signature is asked for, and again before the key is disabled. */

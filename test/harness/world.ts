@@ -10,11 +10,11 @@ import { Client, Connection } from '@temporalio/client';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, NativeConnection, Runtime } from '@temporalio/worker';
 import type { RegionalKms } from '../../activities/kms';
-import { disablePlan, recoveryPlan, revocationPlan, rotationPlan } from '../../activities/planning';
+import { disablePlan, erasurePlan, recoveryPlan, revocationPlan, rotationPlan } from '../../activities/planning';
 import { resolveTarget } from '../../activities/targets';
 import type { ApprovalClaims } from '../../domain/approval';
 import { parseConfig, type Config } from '../../domain/config';
-import type { RecoverInput, RevokeInput, RotateInput } from '../../domain/inputs';
+import type { EraseInput, RecoverInput, RevokeInput, RotateInput } from '../../domain/inputs';
 import { aliasOf, WORKFLOW_QUEUE, type Role } from '../../domain/names';
 import { widens, type Plan } from '../../domain/plan';
 import type { ProcedureStatus } from '../../domain/status';
@@ -165,8 +165,9 @@ export class World {
   }
 
   /** A plan as its signer's machine makes it. */
-  async plan(operation: Plan['operation'], input: RevokeInput | RecoverInput | RotateInput, where: { workflowId: string; firstRunId?: string }): Promise<Plan> {
-    const target = await resolveTarget(this.config, this.operator, input.key);
+  async plan(operation: Plan['operation'], input: RevokeInput | RecoverInput | RotateInput | EraseInput, where: { workflowId: string; firstRunId?: string }): Promise<Plan> {
+    if (operation === 'eraseSubject') return erasurePlan(this.config, input as EraseInput, where);
+    const target = await resolveTarget(this.config, this.operator, (input as RevokeInput).key);
     if (operation === 'rotateKey') return rotationPlan(this.config, input as RotateInput, target, where);
     if (operation === 'revokeKey' && !widens(input as RevokeInput)) return disablePlan(this.config, input as RevokeInput, target, where);
     const sources = { config: this.config, kms: this.operator, row: await this.store.real.readKey(target.keyId), now: await this.now() };
@@ -195,7 +196,7 @@ export class World {
   }
 
   /** A person's decision on a running procedure, by the signal or the Update. */
-  async token(workflowId: string, operation: Plan['operation'], input: RevokeInput | RecoverInput | RotateInput, name: string, role: Role, changes: Partial<ApprovalClaims> = {}): Promise<string> {
+  async token(workflowId: string, operation: Plan['operation'], input: RevokeInput | RecoverInput | RotateInput | EraseInput, name: string, role: Role, changes: Partial<ApprovalClaims> = {}): Promise<string> {
     const { raw } = await this.client.workflow.getHandle(workflowId).describe();
     const firstRunId = raw.workflowExecutionInfo?.firstRunId || raw.workflowExecutionInfo?.execution?.runId || '';
     return this.sign(name, role, await this.plan(operation, input, { workflowId, firstRunId }), changes);
