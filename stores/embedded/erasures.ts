@@ -14,7 +14,7 @@ export async function hashSubject(connection: Connection, subjectId: string): Pr
 
 export async function requestErasure(connection: Connection, subjectId: string): Promise<string> {
   return connection.transaction('keeping the request of an erasure', async (tx) => {
-    const [pepper = []] = await tx.run([PEPPER]);
+    const [pepper = []] = await tx.run([PEPPER, []]);
     const subjectHash = hash(pepper, subjectId);
     const before = await readIn(tx, subjectHash);
     // a tombstone gets no name again; what is being erased, or asked for, has it
@@ -30,7 +30,7 @@ export async function readErasure(connection: Connection, subjectHash: string): 
 /** The row and the person's keys change in one transaction: no key is given out that is being erased, and no tombstone stands over a key. */
 export function changeErasure<T>(connection: Connection, subjectHash: string, change: (row: ErasureRow | undefined, keys: ErasedKey[]) => { row: ErasureRow; result: T }): Promise<T> {
   return connection.transaction('changing the erasure of a subject', async (tx) => {
-    const [pepper = []] = await tx.run([PEPPER]);
+    const [pepper = []] = await tx.run([PEPPER, []]);
     const before = await readIn(tx, subjectHash);
     const [keys = []] = await tx.run(['SELECT purpose, key_id FROM subject_key WHERE subject_id = ? ORDER BY purpose', [before?.subjectId ?? null]]);
     const { row, result } = change(before, keys.map((k) => ({ purpose: k['purpose'] as string, keyId: k['key_id'] as string })));
@@ -64,7 +64,7 @@ export async function listSubjects(connection: Connection, o: { after?: string |
 
 /** No key is made for somebody who is being erased, by whatever process; after the proof they may come back. */
 export async function refuseErased(tx: Transaction, subjectId: string): Promise<void> {
-  const [pepper = []] = await tx.run([PEPPER]);
+  const [pepper = []] = await tx.run([PEPPER, []]);
   if (holderOf(await readIn(tx, hash(pepper, subjectId))) !== undefined) throw beingErased('no key was made');
 }
 
