@@ -193,7 +193,7 @@ class Erasure {
   private async leave(error: unknown): Promise<void> {
     this.p.outcome(isCancellation(error) ? 'stopped' : 'refused');
     if (this.withheld === undefined && ['KW-INPUT', 'KW-SUBJECT-UNKNOWN'].includes(String(codeOf(error)))) return; // refused at the door
-    const state = this.deleted !== undefined ? 'The keys are deleted, but nobody looks for a database restore any more, and no proof is issued.' : this.withheld !== undefined ? 'The keys stay withheld.' : 'Nothing was done.';
+    const state = this.deleted !== undefined ? 'The keys are deleted, but nobody looks for a database restore any more, and no proof is issued.' : this.withheld !== undefined ? 'The keys stay withheld, unless the database was restored.' : 'Nothing was done.';
     const why = isCancellation(error) ? 'it was cancelled' : reasonOf(error);
     await this.p.untilDone('notify', () => this.alert({ kind: 'erasure-refused', detail: `${state} ${why}`.slice(0, 1_000), command: 'keywarden erase ID --reason "…" --as NAME' }));
   }
