@@ -22,6 +22,7 @@ export function formsOf(config: Pick<Config, 'regions'>): Forms {
   const judged = z.strictObject({ input, decisions: z.array(arrived).max(200), malformed: z.int().min(0) });
   const inRegion = z.strictObject({ digest, region });
   const place = z.strictObject({ material: z.string().regex(/^([0-9a-f]{64})?$/, 'key material, or nothing'), purpose: z.string().max(400), subjectId: z.string().max(4_000) });
+  const certificate = z.strictObject({ text: z.string().max(20_000), mac: z.string().max(200) });
   const ofKey = z.strictObject({ keyId });
   return {
     disableKey: proved.extend({ regions: regions.optional() }),
@@ -48,6 +49,12 @@ export function formsOf(config: Pick<Config, 'regions'>): Forms {
     beginRecovery: z.strictObject({ digest }),
     finishRecovery: z.strictObject({ digest }),
     endRecovery: z.strictObject({ key, why: z.string().max(100_000) }),
+    considerErasure: judged,
+    withholdSubject: z.strictObject({ digest }),
+    restoreSubject: z.strictObject({ digest }),
+    deleteSubject: z.strictObject({ digest }),
+    keepErased: z.strictObject({ certificate }),
+    proveErasure: z.strictObject({ certificate }),
     makeKey: z.strictObject({ purpose, input }),
     replicateKey: z.strictObject({ purpose, region }),
     pointAlias: z.strictObject({ purpose, region }),
@@ -87,7 +94,7 @@ export function formsOf(config: Pick<Config, 'regions'>): Forms {
       deadline: z.iso.datetime().optional(),
       detail: z.string().max(20_000).optional(),
       // people type it: nothing but a command of ours, and nothing that a shell would make more of; the rest is told without it
-      command: z.string().max(600).regex(/^keywarden (approve|recover|revoke|rotate|status|verify-rotation) [^\n\r;&|<>`$\\]*$/, 'a keywarden command').optional().catch(undefined),
+      command: z.string().max(600).regex(/^keywarden (approve|reject|erase|recover|revoke|rotate|status|verify-rotation) [^\n\r;&|<>`$\\]*$/, 'a keywarden command').optional().catch(undefined),
     }),
   };
 }

@@ -23,6 +23,14 @@ export interface Authority {
  * The workflow's word counts for nothing; the digest only says which plan it speaks of.
  */
 export async function authority(deps: Deps, digest: string): Promise<Authority> {
+  const { plan, e } = await signedPlan(deps, digest);
+  const row = await deps.store.readKey(plan.keyId);
+  if (row === undefined) throw missing('the store does not know the key');
+  return { plan, digest, e, row, approvers: await signers(deps, e, plan, row.epoch) };
+}
+
+/** The plan that somebody has signed for this procedure, in this environment. How many have is said by `signers`. */
+export async function signedPlan(deps: Deps, digest: string): Promise<Pick<Authority, 'plan' | 'e'>> {
   const e = await execution(deps);
   const text = await deps.store.readPlan(digest);
   const plan = text === undefined ? undefined : (JSON.parse(text) as Plan);
@@ -32,21 +40,25 @@ export async function authority(deps: Deps, digest: string): Promise<Authority> 
     throw new KeywardenError('KW-APPROVAL-WORKFLOW', `the plan is for ${plan.workflowId}`, { key: plan.keyId, notDone: 'nothing was done', next: 'start the procedure anew and have it signed' });
   }
   if (plan.application !== config.application || plan.environment !== config.environment || plan.account !== config.account) throw missing('the plan is for another environment');
-  const row = await deps.store.readKey(plan.keyId);
-  if (row === undefined) throw missing('the store does not know the key');
-  const counted = (await receiptsOf(deps, e)).filter((r) => belongs(r, plan, row));
-  const lapsed = (await receiptsOf(deps, e)).some((r) => r.epoch !== row.epoch && planDigests(plan).includes(r.planDigest));
+  return { plan, e };
+}
+
+/** The people whose receipts of this epoch allow the plan; throws where they are too few, or one has rejected it. */
+export async function signers(deps: Deps, e: Execution, plan: Plan, epoch: number): Promise<string[]> {
+  const { config } = deps;
+  const counted = (await receiptsOf(deps, e)).filter((r) => belongs(r, plan, epoch));
+  const lapsed = (await receiptsOf(deps, e)).some((r) => r.epoch !== epoch && planDigests(plan).includes(r.planDigest));
   if (counted.some((r) => r.decision === 'reject')) throw missing('the plan was rejected', plan.keyId);
   const state = quorumState(floorOf(quorumOf(plan), config.quorum), counted.filter((r) => rolesOf(config, r.person).includes(r.role)));
   if (!state.met) {
     if (lapsed) throw new KeywardenError('KW-APPROVAL-LAPSED', 'a newer revocation of the key exists: what was signed before it has lapsed', { key: plan.keyId, notDone: 'nothing was done', next: 'have the plan signed again if it is still wanted' });
     throw missing(`${state.missing} more ${state.missing === 1 ? 'person' : 'people'} must sign (${state.eligible.join(' or ')})`, plan.keyId);
   }
-  return { plan, digest, e, row, approvers: state.signed.map((s) => s.person) };
+  return state.signed.map((s) => s.person);
 }
 
-function belongs(r: Receipt, plan: Plan, row: KeyRow): boolean {
-  return r.epoch === row.epoch && r.keyId === plan.keyId && planDigests(plan).includes(r.planDigest);
+function belongs(r: Receipt, plan: Plan, epoch: number): boolean {
+  return r.epoch === epoch && r.keyId === plan.keyId && planDigests(plan).includes(r.planDigest);
 }
 
 /** Digests under which signatures count for a plan: its own, and those of its first half. */

@@ -11,7 +11,7 @@ type Facts = Pick<AuditEntry, 'action' | 'keyId' | 'keyArn' | 'region' | 'planDi
  * Rule 3: nothing that widens or destroys happens before its `intended` row is stored; after it comes `done`, `failed`, or `unknown`
  * where the answer was lost. Each call of KMS has its own rows: a Region that does not show a change yet (facts A6) is asked a second time.
  */
-export async function effect<T extends Written>(deps: Deps, e: Execution, facts: Facts, act: () => Promise<T>): Promise<T> {
+export async function effect<T extends object>(deps: Deps, e: Execution, facts: Facts, act: () => Promise<T>): Promise<T> {
   const { attempt } = activityInfo();
   const call = { ...facts, ...(attempt === 1 ? {} : { occasion: `attempt ${attempt}` }) };
   await deps.trail.record([entry(deps, e, { ...call, phase: 'intended' })]);
@@ -25,9 +25,11 @@ export async function effect<T extends Written>(deps: Deps, e: Execution, facts:
     throw error;
   }
   // a row that cannot be stored now is no failure of the act: the next attempt finds the act done and says so (see found)
-  await deps.trail.record([entry(deps, e, { ...call, phase: 'done', ...(out.requestId === undefined ? {} : { requestId: out.requestId }) })]);
+  await deps.trail.record([entry(deps, e, { ...call, phase: 'done', ...requestOf(out) })]);
   return out;
 }
+
+const requestOf = ({ requestId }: Partial<Written>): { requestId?: string } => (requestId === undefined ? {} : { requestId });
 
 /**
  * What was to be done is done already. Where an attempt of this procedure intended it and left no end on record (its worker was killed, or

@@ -10,6 +10,7 @@ import { oneColumnKeyActivities } from './oneColumnKey';
 import { cutoverActivities } from './cutover';
 import { dueActivities } from './dueKeys';
 import { effectActivities } from './effectProof';
+import { erasureActivities } from './erasure';
 import { initializeActivities } from './initialization';
 import type { RegionalKms } from './kms';
 import { materialActivities } from './newMaterial';
@@ -37,7 +38,7 @@ export function activitiesOf(deps: Deps): Record<string, Activity> {
   const byDuty: Record<Duty, Record<string, unknown>> = {
     routine: { findOwnKeys: init.findOwnKeys, makeCanary: init.makeCanary, ...dueActivities(deps), ...rotationActivities(deps), ...materialActivities(deps), ...columnKeyActivities(deps, pacerOf), ...oneColumnKeyActivities(deps), ...rewrapActivities(deps, pacerOf), ...replacementKeyActivities(deps, pacerOf), ...alertActivity(deps) },
     emergency: { ...revocationActivities(deps), ...windowActivities(deps), ...effectActivities(deps), ...consumerActivities(deps), ...alertActivity(deps) },
-    recovery: { ...recoveryActivities(deps), ...wideningActivities(deps), ...replacementActivities(deps), ...cutoverActivities(deps), makeKey: init.makeKey, replicateKey: init.replicateKey, pointAlias: init.pointAlias, ...alertActivity(deps) },
+    recovery: { ...recoveryActivities(deps), ...wideningActivities(deps), ...replacementActivities(deps), ...cutoverActivities(deps), ...erasureActivities(deps), makeKey: init.makeKey, replicateKey: init.replicateKey, pointAlias: init.pointAlias, ...alertActivity(deps) },
   };
   const forms = formsOf(deps.config);
   return Object.fromEntries(Object.entries(byDuty[deps.duty]).map(([name, act]) => [name, withStableErrors((argument) => (act as Activity)(argumentOf(forms, name, argument) as never))]));

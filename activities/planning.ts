@@ -1,7 +1,7 @@
 import type { Config } from '../domain/config';
 import { digest, policyDigest } from '../domain/digest';
 import { KeywardenError } from '../domain/errors';
-import { plannedInput, type RecoverInput, type RevokeInput, type RotateInput } from '../domain/inputs';
+import { plannedInput, type EraseInput, type RecoverInput, type RevokeInput, type RotateInput } from '../domain/inputs';
 import { openWindowOf, recoverableWindow, type KeyRow, type RegionSnapshot } from '../domain/keyRow';
 import { widens, type Plan, type RegionPlan } from '../domain/plan';
 import { decryptOnlyPolicy, quarantinePolicy, type PolicyRoles } from '../domain/policies';
@@ -66,6 +66,11 @@ export async function cutoverPlan(s: Pick<Sources, 'config' | 'kms'>, input: Rot
 /** Some have been moved already where a worker died in the middle. */
 async function aliasesOf(kms: RegionalKms, keyIds: readonly string[]): Promise<string[]> {
   return (await Promise.all(keyIds.map((id) => kms.aliases(id)))).flat().sort();
+}
+
+/** An erasure's plan: the subject stands in it as its hash. */
+export function erasurePlan(config: Config, input: EraseInput, where: Where): Plan {
+  return { ...disablePlan(config, { key: '', reason: '' }, { keyId: input.subjectId }, where), operation: 'eraseSubject', input: plannedInput(input), regions: [] };
 }
 
 /** Rule 9, and an outage that somebody must have accepted: said before a signature is asked for, and again before the key is disabled. */

@@ -4,6 +4,7 @@ import { canonicalJson } from '../domain/canonical';
 import { KeywardenError } from '../domain/errors';
 import type { ProcedureRef } from '../domain/keyRow';
 import { receiptsKey } from '../domain/names';
+import type { Certificate } from '../domain/activities';
 import type { Deps } from './deps';
 import type { RegionalKms } from './kms';
 
@@ -46,7 +47,19 @@ export async function receiptsOf(deps: Deps, procedure: ProcedureRef): Promise<R
   return genuine;
 }
 
-function bytes(receipt: Receipt): Uint8Array {
+/** Facts under this duty's MAC: whoever carries them, they are what this duty has said. Told apart from a receipt by their `typ`. */
+export async function certify<T extends { typ: string }>(deps: Deps, facts: T): Promise<Certificate> {
+  const mac = await anyRegion(deps, (kms) => kms.mac(receiptsKey(deps.duty), bytes(facts)));
+  return { text: canonicalJson(facts), mac: Buffer.from(mac).toString('base64') };
+}
+
+/** The facts, if this duty has certified them. */
+export async function certified(deps: Deps, { text, mac }: Certificate): Promise<unknown> {
+  const fits = await anyRegion(deps, (kms) => kms.macFits(receiptsKey(deps.duty), Buffer.from(text, 'utf8'), Buffer.from(mac, 'base64')));
+  return fits ? (JSON.parse(text) as unknown) : undefined;
+}
+
+function bytes(receipt: object): Uint8Array {
   return Buffer.from(canonicalJson(receipt), 'utf8');
 }
 

@@ -8,6 +8,7 @@ import * as audit from './commands/audit';
 import * as demo from './commands/demo';
 import * as dev from './commands/dev';
 import * as doctor from './commands/doctor';
+import * as erase from './commands/erase';
 import * as identity from './commands/identity';
 import * as init from './commands/init';
 import * as migrate from './commands/migrate';
@@ -19,7 +20,7 @@ import * as status from './commands/status';
 import * as verifyRotation from './commands/verifyRotation';
 import * as worker from './commands/worker';
 
-const COMMANDS: { register: Register }[] = [dev, demo, worker, migrate, init, status, revoke, recover, rotate, verifyRotation, approve, sign, identity, audit, doctor];
+const COMMANDS: { register: Register }[] = [dev, demo, worker, migrate, init, status, revoke, recover, rotate, verifyRotation, erase, approve, sign, identity, audit, doctor];
 
 export async function program(argv: string[]): Promise<void> {
   const top = new Command('keywarden')

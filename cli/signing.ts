@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline/promises';
 import type { Role } from '../domain/names';
-import type { RecoverInput, RevokeInput, RotateInput } from '../domain/inputs';
+import type { EraseInput, RecoverInput, RevokeInput, RotateInput } from '../domain/inputs';
 import { KeywardenError } from '../domain/errors';
 import { MAX_APPROVAL_MS, type ApprovalClaims } from '../domain/approval';
 import { planInWords, quorumOf, type Plan } from '../domain/plan';
@@ -8,9 +8,10 @@ import { floorOf } from '../domain/quorum';
 import type { Context } from './context';
 
 /** The signer's own plan: made here from configuration, KMS and the store, never taken from a workflow. */
-export async function planForStart(ctx: Context, operation: Plan['operation'], input: RevokeInput | RecoverInput | RotateInput, where: { workflowId: string; firstRunId?: string }): Promise<Plan> {
+export async function planForStart(ctx: Context, operation: Plan['operation'], input: RevokeInput | RecoverInput | RotateInput | EraseInput, where: { workflowId: string; firstRunId?: string }): Promise<Plan> {
+  if (operation === 'eraseSubject') return (await import('../activities/planning')).erasurePlan(await ctx.config(), input as EraseInput, where);
   const [config, kms, { knownTarget }, { revocationPlan, recoveryPlan, rotationPlan, cutoverPlan, disablePlan, refuseToCutTheBranch }, { widens }] = await Promise.all([ctx.config(), ctx.kms('operator'), import('../activities/targets'), import('../activities/planning'), import('../domain/plan')]);
-  const target = await knownTarget({ config, kms, store: { readKey: async (id) => (await ctx.store()).readKey(id), listKeys: async () => (await ctx.store()).listKeys() } }, input.key);
+  const target = await knownTarget({ config, kms, store: { readKey: async (id) => (await ctx.store()).readKey(id), listKeys: async () => (await ctx.store()).listKeys() } }, (input as RevokeInput).key);
   if (operation === 'rotateKey') {
     // the second half of a replacement, once everything stands under the new CMK
     const next = (input as RotateInput).strategy !== 'replace' || where.firstRunId === undefined ? undefined : (await (await ctx.store()).listKeys()).find((r) => r.replaces?.keyId === target.keyId && r.replaces.workflowId === where.workflowId && r.replaces.phase !== 'overlap');
@@ -31,10 +32,10 @@ export async function planOfWorkflow(ctx: Context, workflowId: string): Promise<
   const description = await handle.describe().catch((cause: unknown) => {
     throw new KeywardenError('KW-USAGE', `no procedure ${workflowId}`, { path: 'WORKFLOW', notDone: 'nothing was signed', next: 'look at `keywarden status` for the open ones', cause });
   });
-  if (description.type !== 'revokeKey' && description.type !== 'recoverKey' && description.type !== 'rotateKey') throw new KeywardenError('KW-USAGE', `${description.type} needs no signature`, { path: 'WORKFLOW', notDone: 'nothing was signed', next: 'look at `keywarden status`' });
+  if (description.type !== 'revokeKey' && description.type !== 'recoverKey' && description.type !== 'rotateKey' && description.type !== 'eraseSubject') throw new KeywardenError('KW-USAGE', `${description.type} needs no signature`, { path: 'WORKFLOW', notDone: 'nothing was signed', next: 'look at `keywarden status`' });
   const page = await client.workflowService.getWorkflowExecutionHistory({ namespace: client.options.namespace, execution: { workflowId, runId: description.runId }, maximumPageSize: 1 });
   const start = page.history?.events?.[0]?.workflowExecutionStartedEventAttributes;
-  const input = defaultPayloadConverter.fromPayload<RevokeInput | RecoverInput | RotateInput>(start!.input!.payloads![0]!);
+  const input = defaultPayloadConverter.fromPayload<RevokeInput | RecoverInput | RotateInput | EraseInput>(start!.input!.payloads![0]!);
   return planForStart(ctx, description.type, input, { workflowId, firstRunId: start!.firstExecutionRunId ?? description.runId });
 }
 

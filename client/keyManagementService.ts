@@ -47,7 +47,7 @@ export class KeyManagementService {
 
   /**
    * Makes the subject's data key for a purpose (default `user-data`) where there is none. Safe to call again, and by many processes at once.
-   * @throws KW-INPUT, KW-KEY-REVOKED, KW-KMS…, KW-STORE
+   * @throws KW-INPUT, KW-SUBJECT-ERASED, KW-KEY-REVOKED, KW-KMS…, KW-STORE
    */
   initializeUserEncryption(subjectId: string, o: { purpose?: string } = {}): Promise<{ created: boolean }> {
     return this.subjects((s) => s.initialize(subjectId, o.purpose));
@@ -55,7 +55,7 @@ export class KeyManagementService {
 
   /**
    * Encrypts one field of a subject; subject, purpose and field are bound to it.
-   * @throws KW-INPUT, KW-SUBJECT-UNKNOWN, KW-SUBJECT-KEY, KW-KEY-REVOKED, KW-KMS…, KW-STORE
+   * @throws KW-INPUT, KW-SUBJECT-UNKNOWN, KW-SUBJECT-ERASED, KW-SUBJECT-KEY, KW-KEY-REVOKED, KW-KMS…, KW-STORE
    */
   encrypt(of: FieldOf, plaintext: Uint8Array | string): Promise<Buffer> {
     return this.subjects((s) => s.encrypt(of, plaintext));

@@ -3,7 +3,7 @@ import type { Acknowledged, Consumer, KeyMark, Store } from '../stores/store';
 import { within } from '../stores/within';
 
 export interface WatchOptions {
-  store: Pick<Store, 'keyMarks' | 'saveConsumer' | 'removeConsumer'>;
+  store: Pick<Store, 'keyMarks' | 'erasuresSince' | 'saveConsumer' | 'removeConsumer'>;
   consumer: Consumer;
   /** A revocation is known to this process so long after it was recorded, while the store answers. */
   learnWithinMs: number;
@@ -12,6 +12,8 @@ export interface WatchOptions {
   drop(keyId: string): void;
   /** Opens the canary of a CMK that takes another's place. */
   open(keyId: string): Promise<void>;
+  /** Drops the plaintext keys of a subject that is being erased, and what is under way for it; of everybody where nobody knows whose. */
+  dropSubject(subjectId: string | undefined): void;
   /** After each look, whether the store answered or not. */
   looked(): void;
 }
@@ -33,6 +35,8 @@ export class RevocationWatch {
   /** When the last look that was answered began; the store's word is not newer than that. */
   private lookedAt = -Infinity;
   private savedAt = -Infinity;
+  /** Erasures up to here are known; what began before the first look, the row of the subject says. */
+  private erasures: number | undefined;
   /** Why the last look failed. */
   failure: unknown;
 
@@ -76,8 +80,9 @@ export class RevocationWatch {
     try {
       // known to the store before the first key is in the clear
       if (!this.registered) await store.saveConsumer(consumer, []);
-      const marks = await within(learnWithinMs * 0.55, 'looking which keys are in use', store.keyMarks(consumer.purposes));
+      const [marks, erasures] = await within(learnWithinMs * 0.55, 'looking which keys are in use', Promise.all([store.keyMarks(consumer.purposes), store.erasuresSince(this.erasures)]));
       this.take(marks);
+      this.erase(erasures);
       this.lookedAt = began;
       this.registered = true;
       this.failure = undefined;
@@ -111,6 +116,13 @@ export class RevocationWatch {
     this.marks = new Map(marks.map((m) => [m.keyId, m]));
     for (const m of marks) if (m.revoked || m.epoch !== before.get(m.keyId)?.epoch) this.o.drop(m.keyId);
     for (const keyId of before.keys()) if (!this.marks.has(keyId)) this.o.drop(keyId);
+  }
+
+  private erase({ seq, subjectIds }: { seq: number; subjectIds: string[] }): void {
+    // a database restored to an earlier day counts from there: what it would say again was not heard
+    if (seq < (this.erasures ?? 0)) this.o.dropSubject(undefined);
+    for (const id of subjectIds) this.o.dropSubject(id);
+    this.erasures = seq;
   }
 
   /** Beside everything else: knowing must not wait for saying. */

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { KMSClient } from '@aws-sdk/client-kms';
 import { systemClock, type Clock } from '../domain/clock';
+import { beingErased } from '../domain/erasure';
 import { KeywardenError } from '../domain/errors';
 import { FIELD_NAME, SUBJECT_ID } from '../domain/subject';
 import type { Store, SubjectKey } from '../stores/store';
@@ -50,6 +51,8 @@ export class SubjectEncryption {
   private readonly keys: WrappedKeys;
   private readonly watch: RevocationWatch;
   private readonly flights = new Map<string, Waiter[]>();
+  /** Keys under way whose subject's erasure was learned of meanwhile. */
+  private readonly overtaken = new Set<string>();
   private readonly making = new Map<string, Promise<{ created: boolean }>>();
   private readonly purposes: readonly string[];
   private readonly clock: Clock;
@@ -77,6 +80,7 @@ export class SubjectEncryption {
       clock: this.clock,
       drop: (keyId) => this.cache.dropWhere((key) => key.keyId === keyId),
       open: (keyId) => this.openCanary(keyId),
+      dropSubject: (subjectId) => this.dropSubject(subjectId),
       // while the store is silent, its grace holds
       looked: () => (this.watch.failure !== undefined && this.inGrace) || this.cache.dropAged(this.clock.now()),
     });
@@ -84,7 +88,7 @@ export class SubjectEncryption {
 
   /**
    * Makes the subject's key where there is none. Called by many at once, or again, there is one key and all agree on it.
-   * @throws KW-INPUT, KW-KEY-REVOKED, KW-KMS…, KW-STORE
+   * @throws KW-INPUT, KW-SUBJECT-ERASED, KW-KEY-REVOKED, KW-KMS…, KW-STORE
    */
   async initialize(subjectId: string, purpose = 'user-data'): Promise<{ created: boolean }> {
     const name = this.nameOf(subjectId, purpose);
@@ -93,7 +97,7 @@ export class SubjectEncryption {
     return flight;
   }
 
-  /** @throws KW-INPUT, KW-SUBJECT-UNKNOWN, KW-SUBJECT-KEY, KW-KEY-REVOKED, KW-KMS…, KW-STORE */
+  /** @throws KW-INPUT, KW-SUBJECT-UNKNOWN, KW-SUBJECT-ERASED, KW-SUBJECT-KEY, KW-KEY-REVOKED, KW-KMS…, KW-STORE */
   async encrypt(of: FieldOf, plaintext: Uint8Array | string): Promise<Buffer> {
     const name = this.fieldOf(of);
     const bytes = typeof plaintext === 'string' ? Buffer.from(plaintext, 'utf8') : plaintext;
@@ -124,7 +128,9 @@ export class SubjectEncryption {
   private async make(subjectId: string, purpose: string): Promise<{ created: boolean }> {
     await this.watch.look();
     const { store } = this.o;
-    if ((await store.readSubjectKey(subjectId, purpose)) !== undefined) return { created: false };
+    const there = await store.readSubjectKey(subjectId, purpose);
+    if (there?.state === 'erasing') throw beingErased('no key was made');
+    if (there !== undefined) return { created: false };
     const made = await this.keys.make(subjectId, purpose);
     await this.inUse(made);
     // the first stays, whoever was first: every process then uses that one
@@ -162,6 +168,7 @@ export class SubjectEncryption {
 
   private async unwrap(name: string, subjectId: string, purpose: string): Promise<void> {
     let row: SubjectKey | undefined;
+    this.overtaken.delete(name);
     try {
       row = await this.o.store.readSubjectKey(subjectId, purpose);
     } catch (error) {
@@ -174,9 +181,14 @@ export class SubjectEncryption {
       this.cache.drop(name);
       throw new KeywardenError('KW-SUBJECT-UNKNOWN', `no ${purpose} key of the subject`, { notDone: 'nothing was encrypted or decrypted', next: 'call initializeUserEncryption first' });
     }
+    if (row.state === 'erasing') {
+      this.cache.drop(name);
+      throw beingErased('nothing was encrypted or decrypted');
+    }
     const { plaintext, keyId } = await this.open(row);
     try {
       if (this.closed) throw wrong('', 'the service is closed', 'make a new one');
+      if (this.overtaken.delete(name)) throw beingErased('nothing was encrypted or decrypted');
       await this.inUse({ keyId, purpose }, false); // it may have been revoked while KMS worked
       const { application, environment } = this.o.where;
       this.cache.put(name, { key: new DataKey(plaintext, { application, environment, purpose, subjectId }), keyId, since: this.clock.now(), uses: 0 });
@@ -217,6 +229,12 @@ export class SubjectEncryption {
     }
     this.flights.delete(name);
     return true;
+  }
+
+  private dropSubject(subjectId: string | undefined): void {
+    const isOf = (name: string): boolean => subjectId === undefined || name.endsWith(` ${subjectId}`);
+    this.cache.dropWhere((_key, name) => isOf(name));
+    for (const name of this.flights.keys()) if (isOf(name)) this.overtaken.add(name);
   }
 
   private landed(name: string): Waiter[] {

@@ -1,5 +1,6 @@
 import type { AlertFacts } from './alert';
-import type { InitializeInput, RecoverInput, RevokeInput, RotateInput } from './inputs';
+import type { ErasureProof } from './erasure';
+import type { EraseInput, InitializeInput, RecoverInput, RevokeInput, RotateInput } from './inputs';
 import type { ProcedureRef, WindowOutcome } from './keyRow';
 import type { Plan } from './plan';
 import type { QuorumState } from './quorum';
@@ -119,6 +120,12 @@ export interface EffectProof {
   regions: { region: string; refused: boolean; afterMs: number; error?: string }[];
 }
 
+/** Facts that a duty has certified, canonical JSON, and its MAC over them. */
+export interface Certificate {
+  text: string;
+  mac: string;
+}
+
 export interface EmergencyActivities {
   disableKey(a: { input: RevokeInput; proof?: Arrived; regions?: string[] }): Promise<Disabling>;
   considerRevocation(a: { input: RevokeInput; decisions: Arrived[]; malformed: number }): Promise<Considered>;
@@ -150,6 +157,12 @@ export interface RecoveryActivities {
   proveRecovery(a: { digest: string; region: string }): Promise<{ afterMs: number }>;
   finishRecovery(a: { digest: string }): Promise<{ states: Record<string, string> }>;
   endRecovery(a: { key: string; why: string }): Promise<void>;
+  considerErasure(a: { input: EraseInput; decisions: Arrived[]; malformed: number }): Promise<Considered & { searchable: boolean }>;
+  withholdSubject(a: { digest: string }): Promise<{ deadline: string }>;
+  restoreSubject(a: { digest: string }): Promise<{ restored: boolean }>;
+  deleteSubject(a: { digest: string }): Promise<{ certificate: Certificate; deletedAt: string; keys: number; backupsUntil: string }>;
+  keepErased(a: { certificate: Certificate }): Promise<{ reapplied: boolean; backupsUntil: string }>;
+  proveErasure(a: { certificate: Certificate }): Promise<{ proof: ErasureProof }>;
   alert(a: AlertFacts): Promise<{ eventId: string; messageId: string }>;
 }
 

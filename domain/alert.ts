@@ -2,7 +2,8 @@
 export const ALERT_KINDS = [
   'key-revoked', 'revocation-incomplete', 'window-reminder', 'window-ended', 'recovery-requested', 'key-recovered', 'recovery-refused', 'recovery-preempted',
   'approval-refused', 'quarantined', 'deletion-scheduled', 'revocation-rejected',
-  'rotation-requested', 'key-rotated', 'rotation-incomplete', 'rotation-failed', 'cutover-requested', 'key-replaced', 'rotation-rolled-back', 'retirement-proposed', 'rotation-overdue', 'rotation-quota', 'test',
+  'rotation-requested', 'key-rotated', 'rotation-incomplete', 'rotation-failed', 'cutover-requested', 'key-replaced', 'rotation-rolled-back', 'retirement-proposed', 'rotation-overdue', 'rotation-quota',
+  'erasure-requested', 'erasure-begun', 'erasure-refused', 'subject-deleted', 'erasure-reapplied', 'erasure-proven', 'test',
 ] as const;
 export type AlertKind = (typeof ALERT_KINDS)[number];
 
@@ -45,6 +46,12 @@ const HEADLINE: Record<AlertKind, string> = {
   'retirement-proposed': 'Old CMK may be retired: it waits for signatures',
   'rotation-overdue': 'ROTATION OVERDUE',
   'rotation-quota': 'On-demand rotations are running out',
+  'erasure-requested': 'Erasure waits for signatures',
+  'erasure-begun': 'ERASURE BEGUN: keys withheld',
+  'erasure-refused': 'Erasure ended without deleting',
+  'subject-deleted': 'SUBJECT DELETED',
+  'erasure-reapplied': 'ERASURE APPLIED AGAIN after a database restore',
+  'erasure-proven': 'Proof of destruction issued',
   test: 'Test message',
 };
 

@@ -44,6 +44,8 @@ export const configSchema = z.strictObject({
       holdSeconds: z.number().positive().default(300),
     })
     .prefault({}),
+  /** How long a person's keys are withheld before they are deleted, in days; below 7 only in development. */
+  erasure: z.strictObject({ waitDays: z.number().positive().max(90).default(7) }).prefault({}),
   rotation: z.strictObject({ periodDays: z.int().min(90).max(365).default(90) }).prefault({}),
   rewrap: z
     .strictObject({
@@ -151,6 +153,7 @@ function developmentOnly(config: Config, kmsEndpoint: string | undefined): strin
   if (config.environment === 'development') wrong.push(`environment: "development" is accepted ${why}`);
   if (config.recovery.windowDays < 7) wrong.push(`recovery.windowDays: below 7 is accepted ${why}`);
   if (config.recovery.holdSeconds < 300) wrong.push(`recovery.holdSeconds: below 300 is accepted ${why}`);
+  if (config.erasure.waitDays < 7) wrong.push(`erasure.waitDays: below 7 is accepted ${why}`);
   config.people.forEach((p, i) =>
     p.identities.forEach((identity, j) => {
       if (identity.verifier === 'local') wrong.push(`people.${i}.identities.${j}.verifier: "local" is accepted ${why}`);

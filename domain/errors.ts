@@ -19,6 +19,7 @@ export const ERROR_CODES = {
   // a subject's data
   'KW-KEY-REVOKED': { final: true, means: 'the key was taken out of use, and with it all data under it' },
   'KW-SUBJECT-UNKNOWN': { final: true, means: 'the subject has no key: its encryption was never initialized' },
+  'KW-SUBJECT-ERASED': { final: true, means: 'the subject is being erased: its keys are no longer given out, and no new one is made' },
   'KW-SUBJECT-KEY': { final: true, means: "the subject's wrapped key is corrupt, or was wrapped for something else" },
   'KW-FIELD-FORM': { final: true, means: 'the bytes are not an encrypted field of a version that this build knows' },
   'KW-FIELD-FORGED': { final: true, means: 'the encrypted field was changed, or is not of this subject, purpose and field' },

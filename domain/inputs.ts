@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { SUBJECT_HASH } from './erasure';
 import { KeywardenError } from './errors';
 
 /** Inputs of the workflow types, as in DESIGN.md's table. Checked by the workflow, and again by each activity: a workflow may be an attacker's. */
@@ -61,6 +62,13 @@ export const rotateInput = z.strictObject({
 export const columnKeyName = z.string().min(1, 'must not be empty').max(128, 'at most 128 characters').regex(/^[^\p{Cc}]+$/u, 'no control characters');
 
 export const rotateColumnKeyInput = z.strictObject({ cek: columnKeyName, requestedBy: requestedBy.optional() });
+export const eraseInput = z.strictObject({
+  /** The hash, never the id: what stands here stands in histories. */
+  subjectId: z.string().regex(SUBJECT_HASH, 'must be the hash that `keywarden erase ID --hash` prints, never the id itself'),
+  reason: text(),
+  proof: proof.optional(),
+  requestedBy: requestedBy.optional(),
+});
 
 export const rotateDueInput = z.strictObject({ requestedBy: requestedBy.optional() });
 
@@ -78,6 +86,7 @@ export type RevokeInput = z.output<typeof revokeInput>;
 export type RecoverInput = z.output<typeof recoverInput>;
 export type RotateInput = z.output<typeof rotateInput>;
 export type RotateColumnKeyInput = z.output<typeof rotateColumnKeyInput>;
+export type EraseInput = z.output<typeof eraseInput>;
 export type RotateDueInput = z.output<typeof rotateDueInput>;
 export type InitializeInput = z.output<typeof initializeInput>;
 
@@ -92,7 +101,7 @@ export function parseInput<T>(schema: z.ZodType<T>, raw: unknown, root = 'input'
   throw new KeywardenError('KW-INPUT', unknownField !== undefined ? 'unknown field' : missing ? 'is missing' : (issue?.message ?? 'not valid'), {
     path,
     notDone: 'nothing was started',
-    next: unknownField !== undefined ? 'remove the field, or correct its name' : 'correct the field and start again',
+    next: path === `${root}.subjectId` ? 'run `keywarden erase ID`: it computes the hash, so that nobody stands in a history in the clear' : unknownField !== undefined ? 'remove the field, or correct its name' : 'correct the field and start again',
   });
 }
 

@@ -1,5 +1,5 @@
 import { duration } from './duration';
-import type { RecoverInput, RevokeInput, RotateInput } from './inputs';
+import type { EraseInput, RecoverInput, RevokeInput, RotateInput } from './inputs';
 import type { Duty } from './names';
 import type { QuorumName } from './quorum';
 
@@ -22,11 +22,12 @@ export interface RegionPlan {
  */
 export interface Plan {
   v: 1;
-  operation: 'revokeKey' | 'recoverKey' | 'rotateKey';
+  operation: 'revokeKey' | 'recoverKey' | 'rotateKey' | 'eraseSubject';
   input: Record<string, unknown>;
   application: string;
   environment: string;
   account: string;
+  /** Of an erasure: the subject's hash. */
   keyId: string;
   regions: string[];
   workflowId: string;
@@ -55,7 +56,7 @@ export function quorumOf(plan: Pick<Plan, 'operation' | 'input' | 'replacement'>
 
 /** Duties that act on the plan: each verifies approvals itself and keeps its own receipts. */
 export function dutiesOf(plan: Pick<Plan, 'operation' | 'input'>): Duty[] {
-  if (plan.operation === 'recoverKey') return ['recovery'];
+  if (plan.operation === 'recoverKey' || plan.operation === 'eraseSubject') return ['recovery'];
   if (plan.operation === 'rotateKey') return [(plan.input as RotateInput).strategy === 'replace' ? 'recovery' : 'routine'];
   return widens(plan.input as RevokeInput) ? ['emergency', 'recovery'] : ['emergency'];
 }
@@ -88,6 +89,12 @@ export function planInWords(plan: Plan, windowMs: number): string[] {
     if (input.afterWindow === 'destroyed') lines.push(`${n++}. When two people have signed: schedule its deletion in every Region AT ONCE.`);
     if (input.acceptLoss === true) lines.push(`${n++}. CRYPTO-SHRED: data that still depends on the key is lost for ever.`);
     if (input.acknowledgeOutage === true) lines.push(`   The outage of the database under this key is acknowledged.`);
+  } else if (plan.operation === 'eraseSubject') {
+    lines.push(`ERASE ${(plan.input as EraseInput).subjectId} of ${where}: every key of one person`);
+    lines.push('1. Withhold the keys at once. During the waiting time one rejection gives them back.');
+    lines.push('2. DELETE them. What was encrypted under them is lost for ever, in every copy, as backups expire.');
+    lines.push('3. When the last backup that may hold them has expired: issue the proof of destruction.');
+    lines.push('Whose hash it is: keywarden erase ID --hash');
   } else if (plan.operation === 'rotateKey') {
     const input = plan.input as RotateInput;
     if (input.strategy === 'replace') return [...replacementInWords(plan, key, where), ...about(plan)];

@@ -15,6 +15,7 @@ export const FLOORS = {
   'revokeKey.disable': { needed: 1, roles: ['EmergencyKeyAdmin'], atMostOne: [] },
   'revokeKey.widen': { needed: 2, roles: ['KeyRecoveryAdmin', 'EmergencyKeyAdmin'], atMostOne: ['EmergencyKeyAdmin'] },
   recoverKey: { needed: 2, roles: ['KeyRecoveryAdmin', 'EmergencyKeyAdmin'], atMostOne: ['EmergencyKeyAdmin'] },
+  eraseSubject: { needed: 2, roles: ['KeyRecoveryAdmin'], atMostOne: [] },
   rotateKey: { needed: 1, roles: ['KeyManagementAdmin'], atMostOne: [] },
   'rotateKey.cutover': { needed: 2, roles: ['KeyManagementAdmin'], atMostOne: [] },
 } as const satisfies Record<string, Floor>;

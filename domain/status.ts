@@ -9,6 +9,8 @@ export interface ProcedureStatus {
   pendingApproval?: PendingApproval;
   /** End of the recovery window, ISO 8601. */
   deadline?: string;
+  /** What ends then; the recovery window unless it says otherwise. */
+  ends?: string;
   outcome?: string;
   /** What has not happened yet and keeps failing, in words. */
   missing?: string[];
@@ -78,7 +80,7 @@ export function checklist(title: string, s: ProcedureStatus): string {
   const lines = [`## ${title}`, '', `**${s.phase}**${s.outcome === undefined ? '' : ` → ${s.outcome}`}`, ''];
   for (const step of s.steps) lines.push(`- ${MARK[step.state]} ${step.title}${step.detail === undefined ? '' : ` — ${step.detail.slice(0, 300)}`}`);
   if (s.progress !== undefined) lines.push('', progressInWords(s.progress));
-  if (s.deadline !== undefined) lines.push('', `Recovery window ends **${s.deadline.replace('T', ' ').replace(/\.\d+Z$/, ' UTC')}**`);
+  if (s.deadline !== undefined) lines.push('', `${s.ends ?? 'Recovery window'} ends **${s.deadline.replace('T', ' ').replace(/\.\d+Z$/, ' UTC')}**`);
   const p = s.pendingApproval;
   if (p !== undefined) {
     lines.push('', `### Waiting for ${p.missing} ${p.missing === 1 ? 'person' : 'people'} to sign (${p.eligible.join(' or ')})`, '');

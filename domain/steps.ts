@@ -31,6 +31,17 @@ export const RECOVER_STEPS = [
   { name: 'notify', title: 'Tell security' },
 ] as const satisfies readonly StepDefinition[];
 
+export const ERASE_STEPS = [
+  { name: 'check', title: 'Check the request and make the plan' },
+  { name: 'sign', title: 'Two people sign the erasure' },
+  { name: 'withhold', title: "Withhold the person's keys from every application" },
+  { name: 'wait', title: 'Wait for a rejection or the end of the waiting time' },
+  { name: 'delete', title: "Delete the person's wrapped keys" },
+  { name: 'retention', title: 'Wait until no backup holds them any more' },
+  { name: 'prove', title: 'Issue the proof of destruction' },
+  { name: 'notify', title: 'Tell security' },
+] as const satisfies readonly StepDefinition[];
+
 export const ROTATE_STEPS = [
   { name: 'check', title: 'Check the key, its rotations and what is wrapped under it' },
   { name: 'sign', title: 'A person signs the new material, where one must' },

@@ -1,5 +1,6 @@
 import type { Receipt } from '../domain/approval';
 import type { AuditEntry, AuditRow } from '../domain/audit';
+import type { ErasedKey, ErasureRow } from '../domain/erasure';
 import type { KeyRow } from '../domain/keyRow';
 import type { Bucket } from '../domain/pacing';
 
@@ -36,11 +37,26 @@ export interface Store {
   savePlan(digest: string, plan: string): Promise<void>;
   readPlan(digest: string): Promise<string | undefined>;
 
-  /** Idempotent by subject and purpose: the first stays, and is returned. */
+  /** Idempotent by subject and purpose: the first stays, and is returned. `KW-SUBJECT-ERASED` while the subject is being erased. */
   putSubjectKey(key: SubjectKey): Promise<SubjectKey>;
   readSubjectKey(subjectId: string, purpose: string): Promise<SubjectKey | undefined>;
   /** Counts what is wrapped under a CMK, by key id. */
   countWrapped(keyId: string): Promise<{ columnKeyValues: number; subjectKeys: number }>;
+
+  /** The keyed hash under which a subject stands in workflows and audit rows: always the same, and nobody without the store's own key can compute it. */
+  hashSubject(subjectId: string): Promise<string>;
+  /** Keeps whose hash it is, until the subject's keys are deleted or restored; answers the hash. Changes nothing while an erasure is open. */
+  requestErasure(subjectId: string): Promise<string>;
+  readErasure(subjectHash: string): Promise<ErasureRow | undefined>;
+  /**
+   * Read, change and write the row of an erasure under its lock; `keys` are the wrapped keys of the subject that the row names. They follow the new
+   * state in the same transaction: marked (`erasing`), given back (`restored`), or gone as far as they were made before `deletedAt` (`deleted`).
+   */
+  changeErasure<T>(subjectHash: string, change: (row: ErasureRow | undefined, keys: ErasedKey[]) => { row: ErasureRow; result: T }): Promise<T>;
+  /** Subjects whose erasure began after `seq`, and the `seq` to ask with next; without one, only that. Asked as often as `keyMarks`. */
+  erasuresSince(seq: number | undefined): Promise<{ seq: number; subjectIds: string[] }>;
+  /** A page of the subjects that have a key made until then, by id, after an id. */
+  listSubjects(o: { after?: string | undefined; createdUntil: string; limit: number }): Promise<{ subjectId: string; subjectHash: string }[]>;
 
   /** What applications must know of the CMKs of some purposes: asked every few seconds by each of their processes, so one cheap read (in pages, by key id). */
   keyMarks(purposes: readonly string[]): Promise<KeyMark[]>;

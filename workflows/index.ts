@@ -1,4 +1,5 @@
 // every export here is a workflow type; nothing else may be exported
+export { eraseSubject } from './eraseSubject';
 export { initializeKeys } from './initializeKeys';
 export { recoverKey } from './recoverKey';
 export { revokeKey } from './revokeKey';

@@ -23,7 +23,7 @@ export interface CarriedProcedure {
 export class Procedure<Step extends string> {
   readonly decisions: Decisions;
   private readonly steps: StepStatus[];
-  private readonly state: Pick<ProcedureStatus, 'phase' | 'pendingApproval' | 'deadline' | 'outcome' | 'progress'> = { phase: 'starting' };
+  private readonly state: Pick<ProcedureStatus, 'phase' | 'pendingApproval' | 'deadline' | 'ends' | 'outcome' | 'progress'> = { phase: 'starting' };
   private searchable: boolean;
   /** Raised by each `look`; whoever waits compares it with what it saw. */
   looks = 0;
@@ -69,9 +69,11 @@ export class Procedure<Step extends string> {
     this.show();
   }
 
-  deadline(deadline: string): void {
-    if (this.state.deadline === deadline) return;
+  /** `ends`: what ends then, where it is not the recovery window. */
+  deadline(deadline: string, ends?: string): void {
+    if (this.state.deadline === deadline && this.state.ends === ends) return;
     this.state.deadline = deadline;
+    if (ends !== undefined) this.state.ends = ends;
     if (this.searchable) upsertSearchAttributes([{ key: DEADLINE, value: new Date(deadline) }]);
     this.show();
   }

@@ -191,7 +191,7 @@ export class Replacement {
     let c = await this.p.untilDone('sign-off', () => this.considerCutover([], 0));
     let ready = !this.p.isOpen('consumers');
     if (this.p.isOpen('sign-off')) this.p.mark('sign-off', 'running');
-    this.p.deadline(new Date(until).toISOString());
+    this.p.deadline(new Date(until).toISOString(), 'The time for the sign-off');
     const remind = REMIND_HOURS.map((h) => until - h * HOUR).filter((at) => at > Date.now());
     if (!ready) this.p.goOn(this.p.untilDone('sign-off', () => this.alert({ kind: 'cutover-requested', deadline: new Date(until).toISOString(), detail: `Everything opens under the new CMK ${state.replacement}. One more person must sign the cutover, else it goes back.`, command })));
     for (let pause = 1_000; ; pause = Math.min(pause * 2, 60_000)) {
@@ -273,7 +273,7 @@ export class Replacement {
     const until = Date.parse(state.backupsUntil!);
     this.p.mark('retire', 'running', `kept until ${state.backupsUntil!}`);
     this.p.phase('retiring the old CMK');
-    this.p.deadline(state.backupsUntil!);
+    this.p.deadline(state.backupsUntil!, 'The time in which backups need the old CMK');
     while (Date.now() < until) {
       await condition(() => this.p.decisions.waiting || this.p.looks > 200 || this.mayContinueAsNew(), until - Date.now(), { summary: 'backups need the old CMK no more' });
       await this.tooLate();

@@ -1,5 +1,5 @@
 import { KeywardenError } from '../../domain/errors';
-import { parseInput, recoverInput, revokeInput, rotateInput } from '../../domain/inputs';
+import { eraseInput, parseInput, recoverInput, revokeInput, rotateInput } from '../../domain/inputs';
 import { EXIT } from '../output';
 import type { Register } from '../register';
 
@@ -16,7 +16,7 @@ export const register: Register = (program, run) => {
   program
     .command('sign <workflow>')
     .description('sign what a procedure waits for, or a start to come, and print the token')
-    .option('--start <type>', 'sign a start to come: revokeKey, recoverKey or rotateKey')
+    .option('--start <type>', 'sign a start to come: revokeKey, recoverKey, rotateKey or eraseSubject')
     .option('--input <json>', 'the input of that start')
     .option('--reject', 'sign a rejection')
     .option('--role <role>', 'role under which to sign')
@@ -33,9 +33,9 @@ export const register: Register = (program, run) => {
     );
 };
 
-function typeOf(start: string): 'revokeKey' | 'recoverKey' | 'rotateKey' {
-  if (start === 'revokeKey' || start === 'recoverKey' || start === 'rotateKey') return start;
-  throw new KeywardenError('KW-USAGE', `${start} takes no signature at its start`, { path: '--start', notDone: 'nothing was signed', next: 'choose revokeKey, recoverKey or rotateKey' });
+function typeOf(start: string): 'revokeKey' | 'recoverKey' | 'rotateKey' | 'eraseSubject' {
+  if (start === 'revokeKey' || start === 'recoverKey' || start === 'rotateKey' || start === 'eraseSubject') return start;
+  throw new KeywardenError('KW-USAGE', `${start} takes no signature at its start`, { path: '--start', notDone: 'nothing was signed', next: 'choose revokeKey, recoverKey, rotateKey or eraseSubject' });
 }
 
 function inputFor(o: Options) {
@@ -45,5 +45,6 @@ function inputFor(o: Options) {
   } catch (cause) {
     throw new KeywardenError('KW-USAGE', 'the input is not JSON', { path: '--input', notDone: 'nothing was signed', next: `give it as in --input '{"key":"user-data","reason":"…"}'`, cause });
   }
+  if (o.start === 'eraseSubject') return parseInput(eraseInput, raw);
   return o.start === 'revokeKey' ? parseInput(revokeInput, raw) : o.start === 'rotateKey' ? parseInput(rotateInput, raw) : parseInput(recoverInput, raw);
 }

@@ -6,7 +6,7 @@ import { EXIT } from '../output';
 import { statusOf } from '../procedures';
 import type { Register } from '../register';
 
-const TYPES = ['initializeKeys', 'revokeKey', 'recoverKey', 'rotateKey', 'rotateDueKeys', 'rotateColumnEncryptionKey'];
+const TYPES = ['initializeKeys', 'revokeKey', 'recoverKey', 'rotateKey', 'rotateDueKeys', 'rotateColumnEncryptionKey', 'eraseSubject'];
 const MARK: Record<StepState, string> = { waiting: ' ', running: '…', retrying: '!', done: '✓', failed: '✗', skipped: '-' };
 
 export const register: Register = (program, run) => {
@@ -16,7 +16,7 @@ export const register: Register = (program, run) => {
     .action(
       run<[string | undefined]>(async (ctx, what) => {
         if (what === undefined) return listOpen(ctx);
-        return /^(revokeKey|recoverKey|initializeKeys|rotateKey|rotateDueKeys|rotateColumnEncryptionKey)-/.test(what) || !(await isKey(ctx, what)) ? one(ctx, what) : keyStatus(ctx, what);
+        return /^(revokeKey|recoverKey|initializeKeys|rotateKey|rotateDueKeys|rotateColumnEncryptionKey|eraseSubject)-/.test(what) || !(await isKey(ctx, what)) ? one(ctx, what) : keyStatus(ctx, what);
       }),
     );
 };
@@ -38,7 +38,7 @@ async function listOpen(ctx: Context): Promise<number> {
       ctx.out.line(`  ${ctx.out.red('no worker answers')}: start one with keywarden worker`);
       continue;
     }
-    ctx.out.line(`  ${o.status.phase}${o.status.deadline === undefined ? '' : `; ${until(o.workflowId)} ${moment(o.status.deadline, Date.now())}`}`);
+    ctx.out.line(`  ${o.status.phase}${o.status.deadline === undefined ? '' : `; ${endsOf(o.status)} ends ${moment(o.status.deadline, Date.now())}`}`);
     if (o.status.progress !== undefined) ctx.out.line(`  ${progressInWords(o.status.progress)}`);
     for (const m of o.status.missing ?? []) ctx.out.line(`  ${ctx.out.yellow('!')} ${m}`);
     for (const l of whoIsMissing(o.workflowId, o.key, o.status)) ctx.out.line(`  ${l}`);
@@ -46,8 +46,7 @@ async function listOpen(ctx: Context): Promise<number> {
   return EXIT.done;
 }
 
-/** A rotation's deadline is no window's. */
-const until = (workflowId: string): string => (/^(revoke|recover)Key/.test(workflowId) ? 'window ends' : 'until');
+const endsOf = (s: ProcedureStatus): string => (s.ends ?? 'window').toLowerCase();
 
 /** The purpose of the key, as the procedure itself has made it searchable. */
 function keyOf(w: { searchAttributes?: Record<string, unknown> }): string {
@@ -58,6 +57,7 @@ function keyOf(w: { searchAttributes?: Record<string, unknown> }): string {
 function whoIsMissing(workflowId: string, key: string, s: ProcedureStatus): string[] {
   const p = s.pendingApproval;
   if (p !== undefined) return [`waits for ${p.missing} more to sign (${p.eligible.join(' or ')})${p.decided.length === 0 ? '' : `; signed: ${p.decided.map((d) => d.person).join(', ')}`}`, `type: keywarden approve ${workflowId} --as NAME`];
+  if (s.phase === 'erasing') return [`to undo: keywarden reject ${workflowId} --as NAME`];
   if (s.phase === 'window open') return [`to undo: keywarden recover ${key} --reason "…" --as NAME`];
   return [];
 }
@@ -73,7 +73,7 @@ async function one(ctx: Context, workflowId: string): Promise<number> {
   ctx.out.result(
     { workflowId, type: description.type, execution: description.status.name, ...s },
     ctx.out.bold(workflowId),
-    `  ${s.phase}${s.outcome === undefined || s.outcome === s.phase ? '' : ` (${s.outcome})`}${s.deadline === undefined ? '' : `; ${until(workflowId)} ${moment(s.deadline, Date.now())}`}`,
+    `  ${s.phase}${s.outcome === undefined || s.outcome === s.phase ? '' : ` (${s.outcome})`}${s.deadline === undefined ? '' : `; ${endsOf(s)} ends ${moment(s.deadline, Date.now())}`}`,
     ...s.steps.map((x) => `  [${MARK[x.state]}] ${x.title}${x.detail === undefined ? '' : `: ${x.detail}`}`),
     ...(s.progress === undefined ? [] : [`  ${progressInWords(s.progress)}`]),
     ...(s.pendingApproval === undefined ? [] : ['', ...s.pendingApproval.words.map((w) => `  | ${w}`)]),

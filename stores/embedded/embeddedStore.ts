@@ -1,5 +1,6 @@
 import type { Receipt } from '../../domain/approval';
 import type { AuditEntry, AuditRow } from '../../domain/audit';
+import type { ErasedKey, ErasureRow } from '../../domain/erasure';
 import type { KeyRow } from '../../domain/keyRow';
 import type { Bucket } from '../../domain/pacing';
 import type { Acknowledged, AuditFilter, ColumnKey, ColumnKeyChange, Consumer, ConsumerSeen, KeyMark, PageCounts, Place, PreviousPage, ProofUse, RewrappedPage, SetAside, StaleRange, Store, SubjectKey } from '../store';
@@ -9,6 +10,7 @@ import { changeBucket } from './buckets';
 import * as columnKeys from './columnKeys';
 import { Connection } from './connection';
 import * as consumers from './consumers';
+import * as erasures from './erasures';
 import { withKeyLease } from './keyLease';
 import * as keys from './keyRows';
 import { migrate, shippedMigrations, type Migration } from './migrate';
@@ -87,6 +89,25 @@ export class EmbeddedStore implements Store {
   }
   countWrapped(keyId: string): Promise<{ columnKeyValues: number; subjectKeys: number }> {
     return subjects.countWrapped(this.connection, keyId);
+  }
+
+  hashSubject(subjectId: string): Promise<string> {
+    return erasures.hashSubject(this.connection, subjectId);
+  }
+  requestErasure(subjectId: string): Promise<string> {
+    return erasures.requestErasure(this.connection, subjectId);
+  }
+  readErasure(subjectHash: string): Promise<ErasureRow | undefined> {
+    return erasures.readErasure(this.connection, subjectHash);
+  }
+  changeErasure<T>(subjectHash: string, change: (row: ErasureRow | undefined, keys: ErasedKey[]) => { row: ErasureRow; result: T }): Promise<T> {
+    return erasures.changeErasure(this.connection, subjectHash, change);
+  }
+  erasuresSince(seq: number | undefined): Promise<{ seq: number; subjectIds: string[] }> {
+    return erasures.erasuresSince(this.connection, seq);
+  }
+  listSubjects(o: { after?: string | undefined; createdUntil: string; limit: number }): Promise<{ subjectId: string; subjectHash: string }[]> {
+    return erasures.listSubjects(this.connection, o);
   }
 
   keyMarks(purposes: readonly string[]): Promise<KeyMark[]> {

@@ -1,12 +1,14 @@
 import type { SubjectKey } from '../store';
 import type { Connection } from './connection';
 import type { Row } from './driver';
+import { refuseErased } from './erasures';
 
 const BY_SUBJECT = 'SELECT * FROM subject_key WHERE subject_id = ? AND purpose = ?';
 
 /** The first stays: data may be encrypted under it already. */
 export function putSubjectKey(connection: Connection, key: SubjectKey): Promise<SubjectKey> {
   return connection.transaction('storing the subject key', async (tx) => {
+    await refuseErased(tx, key.subjectId);
     const [, kept = []] = await tx.run(
       [
         'INSERT INTO subject_key (subject_id, purpose, encrypted_key, key_id, key_arn, key_material_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',

@@ -13,7 +13,7 @@ import { attacker, refusal, type Order } from './attacker';
 
 const ACTIVITIES: Record<Duty, string[]> = {
   emergency: ['disableKey', 'considerRevocation', 'openWindow', 'proveEffect', 'holdDisabled', 'endDisables', 'windowState', 'closeWindow', 'census', 'alert'],
-  recovery: ['considerWidening', 'considerRecovery', 'quarantineRegion', 'scheduleDeletion', 'disableQuarantined', 'deletionState', 'beginRecovery', 'cancelDeletion', 'restorePolicy', 'enableKey', 'proveRecovery', 'finishRecovery', 'endRecovery', 'makeKey', 'replicateKey', 'pointAlias', 'alert'],
+  recovery: ['considerWidening', 'considerRecovery', 'quarantineRegion', 'scheduleDeletion', 'disableQuarantined', 'deletionState', 'beginRecovery', 'cancelDeletion', 'restorePolicy', 'enableKey', 'proveRecovery', 'finishRecovery', 'endRecovery', 'makeKey', 'replicateKey', 'pointAlias', 'alert', 'considerErasure', 'withholdSubject', 'restoreSubject', 'deleteSubject', 'keepErased', 'proveErasure'],
   routine: ['findOwnKeys', 'makeCanary', 'makeSchedule', 'dueKeys', 'considerRotation', 'beginRotation', 'beginColumnKey', 'makeMaterial', 'rewrapColumnKeys', 'planStretches', 'rewrapStretch', 'verifyRotation', 'endRotation', 'alert'],
 };
 const ALL = (Object.keys(ACTIVITIES) as Duty[]).flatMap((duty) => ACTIVITIES[duty].map((activity) => ({ duty, activity })));

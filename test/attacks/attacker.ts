@@ -27,10 +27,10 @@ exports.revokeKey = exports.recoverKey = exports.evil;
 `;
 
 /** Runs the attacker's own workflow code on `queue`: one of theirs, or ours, where it takes the tasks of our workflows too. */
-export async function attacker(world: World, queue: string): Promise<{ stop(): Promise<void> }> {
+export async function attacker(world: World, queue: string, more = ''): Promise<{ stop(): Promise<void> }> {
   const dir = mkdtempSync(join(resolve(__dirname, '../../dist'), 'evil-'));
   const path = join(dir, 'evil.js');
-  writeFileSync(path, TEXT);
+  writeFileSync(path, TEXT + more);
   const worker = await Worker.create({ connection: world.native, taskQueue: queue, workflowsPath: path });
   const running = worker.run();
   return {

@@ -4,7 +4,7 @@ import { Command } from 'commander';
 import type { Register } from '../../cli/register';
 import { ERROR_CODES } from '../../domain/errors';
 import { ROLES } from '../../domain/names';
-import { RECOVER_STEPS, REPLACE_STEPS, REVOKE_STEPS, ROTATE_STEPS } from '../../domain/steps';
+import { ERASE_STEPS, RECOVER_STEPS, REPLACE_STEPS, REVOKE_STEPS, ROTATE_STEPS } from '../../domain/steps';
 import { LOCAL_ERROR_CODES } from '../../local/supervise/local-error';
 import { keywardenCommands } from './commandLines';
 import { codeIn, pages, read, root } from './pages';
@@ -15,6 +15,7 @@ describe('a runbook', () => {
     ['runbooks/key-recovery.md', RECOVER_STEPS],
     ['runbooks/key-rotation.md', ROTATE_STEPS],
     ['runbooks/key-replacement.md', REPLACE_STEPS],
+    ['runbooks/subject-erasure.md', ERASE_STEPS],
   ])('%s names each step of its workflow, in order, by name and title, and no other', (page, steps) => {
     const named = [...read(page).matchAll(/^### (\d+)\. `([^`]+)`: (.+)$/gm)].map(([, n, name, title]) => ({ n: Number(n), name, title }));
     expect(named).toEqual(steps.map(({ name, title }, i) => ({ n: i + 1, name, title })));

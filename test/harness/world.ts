@@ -10,11 +10,11 @@ import { Client, Connection } from '@temporalio/client';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, NativeConnection, Runtime } from '@temporalio/worker';
 import type { RegionalKms } from '../../activities/kms';
-import { cutoverPlan, disablePlan, recoveryPlan, revocationPlan, rotationPlan } from '../../activities/planning';
+import { cutoverPlan, disablePlan, erasurePlan, recoveryPlan, revocationPlan, rotationPlan } from '../../activities/planning';
 import { resolveTarget } from '../../activities/targets';
 import type { ApprovalClaims } from '../../domain/approval';
 import { parseConfig, type Config } from '../../domain/config';
-import type { RecoverInput, RevokeInput, RotateInput } from '../../domain/inputs';
+import type { EraseInput, RecoverInput, RevokeInput, RotateInput } from '../../domain/inputs';
 import { aliasOf, WORKFLOW_QUEUE, type Role } from '../../domain/names';
 import { widens, type Plan } from '../../domain/plan';
 import type { ProcedureStatus } from '../../domain/status';
@@ -165,8 +165,9 @@ export class World {
   }
 
   /** A plan as its signer's machine makes it. */
-  async plan(operation: Plan['operation'], input: RevokeInput | RecoverInput | RotateInput, where: { workflowId: string; firstRunId?: string }): Promise<Plan> {
-    const target = await resolveTarget(this.config, this.operator, input.key);
+  async plan(operation: Plan['operation'], input: RevokeInput | RecoverInput | RotateInput | EraseInput, where: { workflowId: string; firstRunId?: string }): Promise<Plan> {
+    if (operation === 'eraseSubject') return erasurePlan(this.config, input as EraseInput, where);
+    const target = await resolveTarget(this.config, this.operator, (input as RevokeInput).key);
     if (operation === 'rotateKey') {
       const next = (await this.store.real.listKeys()).find((r) => r.replaces?.workflowId === where.workflowId && r.replaces.phase !== 'overlap');
       if (next !== undefined && where.firstRunId !== undefined) return cutoverPlan({ config: this.config, kms: this.operator }, input as RotateInput, next.replaces!.keyId, next.keyId, { workflowId: where.workflowId, firstRunId: where.firstRunId });
@@ -199,7 +200,7 @@ export class World {
   }
 
   /** A person's decision on a running procedure, by the signal or the Update. */
-  async token(workflowId: string, operation: Plan['operation'], input: RevokeInput | RecoverInput | RotateInput, name: string, role: Role, changes: Partial<ApprovalClaims> = {}): Promise<string> {
+  async token(workflowId: string, operation: Plan['operation'], input: RevokeInput | RecoverInput | RotateInput | EraseInput, name: string, role: Role, changes: Partial<ApprovalClaims> = {}): Promise<string> {
     const { raw } = await this.client.workflow.getHandle(workflowId).describe();
     const firstRunId = raw.workflowExecutionInfo?.firstRunId || raw.workflowExecutionInfo?.execution?.runId || '';
     return this.sign(name, role, await this.plan(operation, input, { workflowId, firstRunId }), changes);

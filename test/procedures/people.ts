@@ -2,8 +2,9 @@
 import { Client } from '@temporalio/client';
 import type { ApprovalClaims } from '../../domain/approval';
 import type { AuditEntry } from '../../domain/audit';
-import type { RecoverInput, RevokeInput } from '../../domain/inputs';
+import type { EraseInput, RecoverInput, RevokeInput } from '../../domain/inputs';
 import type { Role } from '../../domain/names';
+import type { EraseResult } from '../../workflows/eraseSubject';
 import type { RecoverResult } from '../../workflows/recoverKey';
 import type { RevokeResult } from '../../workflows/revokeKey';
 import type { DecideAnswer } from '../../workflows/messages';
@@ -13,8 +14,8 @@ export const CONTEXT = { application: 'buzztutor', subject: 'pupil-17' };
 export const DISABLED = { 'us-east-1': 'Disabled', 'us-west-2': 'Disabled' };
 export const ENABLED = { 'us-east-1': 'Enabled', 'us-west-2': 'Enabled' };
 
-type Operation = 'revokeKey' | 'recoverKey';
-type Input = RevokeInput | RecoverInput;
+type Operation = 'revokeKey' | 'recoverKey' | 'eraseSubject';
+type Input = RevokeInput | RecoverInput | EraseInput;
 
 /** Signs what a procedure waits for and sends it with the Update `decide`. */
 export async function decide(world: World, workflowId: string, operation: Operation, input: Input, name: string, role: Role, decision: 'approve' | 'reject' = 'approve', changes: Partial<ApprovalClaims> = {}): Promise<DecideAnswer> {
@@ -27,7 +28,7 @@ export async function sendDecision(world: World, workflowId: string, proof: stri
 }
 
 /** The result of a procedure that ends by itself, without skipping time (the harness's own client would skip to the run's limit). */
-export async function resultOf<T extends RevokeResult | RecoverResult>(world: World, workflowId: string): Promise<T> {
+export async function resultOf<T extends RevokeResult | RecoverResult | EraseResult>(world: World, workflowId: string): Promise<T> {
   return plain(world).workflow.getHandle(workflowId).result() as Promise<T>;
 }
 

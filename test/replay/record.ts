@@ -1,11 +1,14 @@
 /**
- * Records the golden histories: `KEYWARDEN_RECORD=1 npx jest test/replay`. Do so only for a procedure that is new, or when a change of a
+ * Records the golden histories: `KEYWARDEN_RECORD=1 npx jest test/replay`; those of erasures alone with `KEYWARDEN_RECORD=erasures`. Do so only for a procedure that is new, or when a change of a
  * workflow is meant to break running ones (then say in the commit how those that run are brought over).
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { WorkflowHandle } from '@temporalio/client';
+import { subjectContext } from '../../domain/encryptionContext';
+import type { EraseInput } from '../../domain/inputs';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils';
+import { erasing, PERSON, request, seconds, start } from '../procedures/erasing';
 import { pass, resultOf } from '../procedures/people';
 import { addColumnKey, addSubjects } from '../procedures/wrapped';
 import { createWorld, days, type World } from '../harness/world';
@@ -52,6 +55,7 @@ export async function record(): Promise<void> {
       await later.stop();
     }
   }
+  await recordErasures();
   const last = await createWorld({ timeSkipping: true });
   try {
     await last.initialize('payment-data');
@@ -59,6 +63,35 @@ export async function record(): Promise<void> {
   } finally {
     await last.stop();
   }
+}
+
+/** Proven after seconds; rejected before the second signature; restored in the waiting time. */
+export async function recordErasures(): Promise<void> {
+  for (const [name, config] of [
+    ['proven', { erasure: { waitDays: seconds(2) }, backups: { retentionDays: seconds(3) } }],
+    ['rejected', {}],
+    ['restored', {}],
+  ] as const) {
+    const world = await createWorld({ config: { purposes: ['user-data'], ...config } });
+    try {
+      await world.initialize();
+      const { ciphertext, material } = await world.application.get('us-east-1')!.dataKey(await world.keyId('user-data'), subjectContext(world.config, 'user-data', PERSON));
+      await world.store.real.putSubjectKey({ subjectId: PERSON, purpose: 'user-data', encryptedKey: Buffer.from(ciphertext).toString('base64'), keyId: await world.keyId('user-data'), keyArn: 'arn', keyMaterialId: material!, createdAt: new Date().toISOString() });
+      const { handle, input } = name === 'rejected' ? await asked(world) : await erasing(world);
+      if (name !== 'proven') await handle.signal('reject', { proof: await world.token(handle.workflowId, 'eraseSubject', input, 'alice', 'KeyRecoveryAdmin', { decision: 'reject' }) });
+      await handle.result();
+      await save(`eraseSubject-${name}`, handle);
+    } finally {
+      await world.stop();
+    }
+  }
+}
+
+async function asked(world: World): Promise<{ handle: WorkflowHandle; input: EraseInput }> {
+  const input = await request(world);
+  const handle = await start(world, input, 'bob');
+  await world.until('one has signed', async () => (await world.status(handle.workflowId)).pendingApproval?.decided.length === 1);
+  return { handle, input };
 }
 
 /** Signed by two at once; KMS destroys the replica first, the primary seven days later. */

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { historyFromJSON } from '@temporalio/common/lib/proto-utils';
 import { bundleWorkflowCode, DefaultLogger, Worker, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
-import { HISTORIES, record } from './record';
+import { HISTORIES, record, recordErasures } from './record';
 
 jest.setTimeout(300_000);
 
@@ -32,11 +32,12 @@ async function replay(workflowBundle: { code: string } | WorkflowBundleWithSourc
 
 beforeAll(async () => {
   if (process.env['KEYWARDEN_RECORD'] === '1') await record();
+  if (process.env['KEYWARDEN_RECORD'] === 'erasures') await recordErasures();
 });
 
 it('every ending of every procedure has a golden history', () => {
   expect(golden().map((h) => h.name)).toEqual([
-    'initializeKeys', 'recoverKey-preempted', 'recoverKey-recovered', 'recoverKey-refused', 'recoverKey-rejected', 'revokeKey-deletion-scheduled', 'revokeKey-destroyed', 'revokeKey-disabled', 'revokeKey-joined', 'revokeKey-quarantine-unsigned', 'revokeKey-quarantined', 'revokeKey-recovered', 'revokeKey-rejected', 'rotateColumnEncryptionKey', 'rotateDueKeys', 'rotateKey-rejected', 'rotateKey-replaced', 'rotateKey-rolled-back', 'rotateKey-rotated',
+    'eraseSubject-proven', 'eraseSubject-rejected', 'eraseSubject-restored', 'initializeKeys', 'recoverKey-preempted', 'recoverKey-recovered', 'recoverKey-refused', 'recoverKey-rejected', 'revokeKey-deletion-scheduled', 'revokeKey-destroyed', 'revokeKey-disabled', 'revokeKey-joined', 'revokeKey-quarantine-unsigned', 'revokeKey-quarantined', 'revokeKey-recovered', 'revokeKey-rejected', 'rotateColumnEncryptionKey', 'rotateDueKeys', 'rotateKey-rejected', 'rotateKey-replaced', 'rotateKey-rolled-back', 'rotateKey-rotated',
   ]);
 });
 

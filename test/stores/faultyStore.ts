@@ -1,6 +1,7 @@
 import type { Receipt } from '../../domain/approval';
 import type { AuditEntry, AuditRow } from '../../domain/audit';
 import { KeywardenError } from '../../domain/errors';
+import type { ErasedKey, ErasureRow } from '../../domain/erasure';
 import type { KeyRow } from '../../domain/keyRow';
 import type { Bucket } from '../../domain/pacing';
 import type { Acknowledged, AuditFilter, ColumnKey, ColumnKeyChange, Consumer, ConsumerSeen, KeyMark, PageCounts, Place, ProofUse, PreviousPage, RewrappedPage, SetAside, StaleRange, Store, SubjectKey } from '../../stores/store';
@@ -147,6 +148,24 @@ export class FaultyStore implements Store {
   countWrapped(keyId: string): Promise<{ columnKeyValues: number; subjectKeys: number }> {
     return this.call('countWrapped', () => this.real.countWrapped(keyId));
   }
+  hashSubject(subjectId: string): Promise<string> {
+    return this.call('hashSubject', () => this.real.hashSubject(subjectId));
+  }
+  requestErasure(subjectId: string): Promise<string> {
+    return this.call('requestErasure', () => this.real.requestErasure(subjectId));
+  }
+  readErasure(subjectHash: string): Promise<ErasureRow | undefined> {
+    return this.call('readErasure', () => this.real.readErasure(subjectHash));
+  }
+  changeErasure<T>(subjectHash: string, change: (row: ErasureRow | undefined, keys: ErasedKey[]) => { row: ErasureRow; result: T }): Promise<T> {
+    return this.call('changeErasure', () => this.real.changeErasure(subjectHash, change));
+  }
+  erasuresSince(seq: number | undefined): Promise<{ seq: number; subjectIds: string[] }> {
+    return this.call('erasuresSince', () => this.real.erasuresSince(seq));
+  }
+  listSubjects(o: { after?: string | undefined; createdUntil: string; limit: number }): Promise<{ subjectId: string; subjectHash: string }[]> {
+    return this.call('listSubjects', () => this.real.listSubjects(o));
+  }
   keyMarks(purposes: readonly string[]): Promise<KeyMark[]> {
     return this.call('keyMarks', () => this.real.keyMarks(purposes));
   }
@@ -204,6 +223,7 @@ export class FaultyStore implements Store {
 const METHOD_SET: Record<Exclude<StoreMethod, 'close'>, true> = {
   migrate: true, ping: true, readKey: true, listKeys: true, changeKey: true, withKeyLease: true, appendAudit: true, readAudit: true, auditHead: true,
   consumeProof: true, saveReceipt: true, receiptsFor: true, savePlan: true, readPlan: true, putSubjectKey: true, readSubjectKey: true, countWrapped: true,
+  hashSubject: true, requestErasure: true, readErasure: true, changeErasure: true, erasuresSince: true, listSubjects: true,
   keyMarks: true, saveConsumer: true, removeConsumer: true, consumersOf: true,
   readStale: true, staleStretches: true, countStale: true, writePage: true, settlePrevious: true, sampleSubjectKeys: true, readSetAside: true, listColumnKeys: true, readColumnKey: true, putColumnKey: true, changeColumnKey: true, setColumnKeyAside: true, changeBucket: true,
 };

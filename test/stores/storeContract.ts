@@ -1,5 +1,7 @@
 import type { Receipt } from '../../domain/approval';
 import { isRevoked, type KeyRow } from '../../domain/keyRow';
+import { SUBJECT_HASH, type ErasureRow } from '../../domain/erasure';
+import { SUBJECT_ID } from '../../domain/subject';
 import { GENESIS } from '../../domain/audit';
 import { verifyTrail } from '../../stores/auditTrail';
 import type { ColumnKey, Place, RewrappedPage, SetAside, Store, SubjectKey } from '../../stores/store';
@@ -317,6 +319,97 @@ export function storeContract(name: string, open: () => Promise<{ store: Store; 
         expect(await store.consumersOf('user-data', 'mrk-1')).toEqual([]);
         await store.saveConsumer(consumer('a'), []);
         expect((await store.consumersOf('user-data', 'mrk-1'))[0]!.acknowledged).toBeUndefined();
+      });
+    });
+
+    describe('erasures', () => {
+      const key: SubjectKey = { subjectId: 'user-1', purpose: 'user-data', encryptedKey: 'AQID', keyId: 'mrk-1', keyArn: 'arn:aws:kms:eu-west-1:111122223333:key/mrk-1', createdAt: '2026-01-05T09:00:00.000Z' };
+      const procedure = { workflowId: 'w', firstRunId: 'r' };
+      const become = (subjectHash: string, change: Partial<ErasureRow>) => store.changeErasure(subjectHash, (row, keys) => ({ row: { ...row!, procedure, ...change }, result: keys }));
+      const stateOf = async (purpose = 'user-data'): Promise<string | undefined> => {
+        const row = await other.readSubjectKey('user-1', purpose);
+        return row === undefined ? undefined : (row.state ?? 'active');
+      };
+      let subjectHash: string;
+
+      beforeEach(async () => {
+        for (const k of [key, { ...key, purpose: 'payment-data', keyId: 'mrk-2' }, { ...key, subjectId: 'user-2' }]) await store.putSubjectKey(k);
+        subjectHash = await store.requestErasure('user-1');
+      });
+
+      it('hashes alike everywhere, differently for each subject, and never in a form that an id may have', async () => {
+        expect(await other.hashSubject('user-1')).toBe(subjectHash);
+        expect(subjectHash).toMatch(SUBJECT_HASH);
+        expect(SUBJECT_ID.test(subjectHash)).toBe(false);
+        expect(await store.hashSubject('user-2')).not.toBe(subjectHash);
+      });
+
+      it('keeps a request, once', async () => {
+        expect(await store.readErasure(subjectHash)).toEqual({ subjectHash, subjectId: 'user-1', state: 'requested', round: 1 });
+        await other.requestErasure('user-1');
+        expect((await store.readErasure(subjectHash))?.round).toBe(1);
+        expect(await store.readErasure('subject-00000000000000000000000000000000')).toBeUndefined();
+      });
+
+      it("the subject's keys follow the state: withheld, given back, gone, and nobody else's do", async () => {
+        expect(await become(subjectHash, { state: 'erasing' })).toEqual([{ purpose: 'payment-data', keyId: 'mrk-2' }, { purpose: 'user-data', keyId: 'mrk-1' }]);
+        expect([await stateOf(), await stateOf('payment-data')]).toEqual(['erasing', 'erasing']);
+        expect((await store.countWrapped('mrk-1')).subjectKeys).toBe(2); // they still depend on it
+        await become(subjectHash, { state: 'restored' });
+        expect([await stateOf(), (await store.readErasure(subjectHash))?.subjectId]).toEqual(['active', undefined]);
+        await store.requestErasure('user-1');
+        expect((await store.readErasure(subjectHash))?.round).toBe(2); // what was signed for the first has lapsed (rule 5)
+        await become(subjectHash, { state: 'erasing' });
+        await become(subjectHash, { state: 'deleted', deletedAt: '2026-02-01T00:00:00.000Z' });
+        expect([await stateOf(), await stateOf('payment-data')]).toEqual([undefined, undefined]);
+        expect((await store.readErasure(subjectHash))?.subjectId).toBeUndefined();
+        expect((await other.readSubjectKey('user-2', 'user-data'))?.state).toBeUndefined();
+      });
+
+      it('deletes no key that was made after the deletion, and gives a tombstone no name again', async () => {
+        await become(subjectHash, { state: 'deleted', deletedAt: '2026-01-05T08:59:59.999Z' });
+        expect(await stateOf()).toBe('active');
+        await store.requestErasure('user-1');
+        expect(await store.readErasure(subjectHash)).toMatchObject({ state: 'deleted', round: 1 });
+        expect((await store.readErasure(subjectHash))?.subjectId).toBeUndefined();
+      });
+
+      it('takes no id that does not fit the hash, and writes nothing when the change throws', async () => {
+        expect(await failure(become(subjectHash, { state: 'deleted', subjectId: 'user-2', deletedAt: '2999' }))).toMatchObject({ code: 'KW-BUG' });
+        const refusal = new Error('refused by the rule');
+        expect(await failure(store.changeErasure(subjectHash, () => { throw refusal; }))).toBe(refusal);
+        expect([await stateOf(), (await store.readErasure(subjectHash))?.state]).toEqual(['active', 'requested']);
+      });
+
+      it('makes no key for whoever is being erased; after the proof it does', async () => {
+        await become(subjectHash, { state: 'erasing' });
+        expect(await failure(other.putSubjectKey({ ...key, purpose: 'new' }))).toMatchObject({ code: 'KW-SUBJECT-ERASED' });
+        await become(subjectHash, { state: 'deleted', deletedAt: '2026-02-01T00:00:00.000Z' });
+        expect(await failure(other.putSubjectKey(key))).toMatchObject({ code: 'KW-SUBJECT-ERASED' });
+        await become(subjectHash, { state: 'proven' });
+        await other.putSubjectKey(key);
+        expect(await stateOf()).toBe('active');
+      });
+
+      it('tells whose erasure has begun since, and nobody twice', async () => {
+        const { seq, subjectIds } = await other.erasuresSince(undefined);
+        expect(subjectIds).toEqual([]);
+        await become(subjectHash, { state: 'erasing' });
+        const next = await other.erasuresSince(seq);
+        expect(next.subjectIds).toEqual(['user-1']);
+        expect(await other.erasuresSince(next.seq)).toEqual({ seq: next.seq, subjectIds: [] });
+        await become(subjectHash, { state: 'restored' });
+        expect((await other.erasuresSince(next.seq)).subjectIds).toEqual([]);
+        // more than one page of them
+        for (let i = 0; i < 510; i++) await store.changeErasure(await store.requestErasure(`many-${i}`), (row) => ({ row: { ...row!, state: 'erasing', procedure }, result: 0 }));
+        expect((await other.erasuresSince(next.seq)).subjectIds.length).toBe(510);
+      });
+
+      it('lists subjects in pages with their hashes, each once, as far as they have a key made until then', async () => {
+        await store.putSubjectKey({ ...key, subjectId: 'user-3', createdAt: '2026-03-01T00:00:00.000Z' });
+        const until = { createdUntil: '2026-02-01T00:00:00.000Z' };
+        expect(await store.listSubjects({ ...until, limit: 1 })).toEqual([{ subjectId: 'user-1', subjectHash }]);
+        expect((await store.listSubjects({ ...until, after: 'user-1', limit: 10 })).map((s) => s.subjectId)).toEqual(['user-2']);
       });
     });
 
