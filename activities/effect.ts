@@ -1,6 +1,6 @@
 import { activityInfo } from '@temporalio/activity';
 import type { AuditEntry } from '../domain/audit';
-import { KeywardenError } from '../domain/errors';
+import { KeywardenError, type ErrorCode } from '../domain/errors';
 import type { Deps } from './deps';
 import { entry, type Execution } from './execution';
 import type { Written } from './kms';
@@ -9,9 +9,9 @@ type Facts = Pick<AuditEntry, 'action' | 'keyId' | 'keyArn' | 'region' | 'planDi
 
 /**
  * Rule 3: nothing that widens or destroys happens before its `intended` row is stored; after it comes `done`, `failed`, or `unknown`
- * where the answer was lost. Each call of KMS has its own rows: a Region that does not show a change yet (facts A6) is asked a second time.
+ * where the answer was lost (`silence`: how the other side says that it was). Each call of KMS has its own rows: a Region that does not show a change yet (facts A6) is asked a second time.
  */
-export async function effect<T extends object>(deps: Deps, e: Execution, facts: Facts, act: () => Promise<T>): Promise<T> {
+export async function effect<T extends object>(deps: Deps, e: Execution, facts: Facts, act: () => Promise<T>, silence: ErrorCode = 'KW-KMS-SILENT'): Promise<T> {
   const { attempt } = activityInfo();
   const call = { ...facts, ...(attempt === 1 ? {} : { occasion: `attempt ${attempt}` }) };
   await deps.trail.record([entry(deps, e, { ...call, phase: 'intended' })]);
@@ -20,7 +20,7 @@ export async function effect<T extends object>(deps: Deps, e: Execution, facts: 
     out = await act();
   } catch (error) {
     const code = error instanceof KeywardenError ? error.code : 'KW-BUG';
-    const phase = code === 'KW-KMS-SILENT' ? 'unknown' : 'failed';
+    const phase = code === silence ? 'unknown' : 'failed';
     await deps.trail.record([entry(deps, e, { ...call, phase, error: code })]);
     throw error;
   }

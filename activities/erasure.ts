@@ -69,7 +69,7 @@ export function erasureActivities(deps: Deps): Erasure {
           if (keys.length === 0 && row.state === 'requested') throw new KeywardenError('KW-SUBJECT-UNKNOWN', 'the subject has no key', { key: plan.keyId, notDone: 'nothing was erased', next: 'check the id: `keywarden erase ID --hash` prints its hash' });
           const begun = beginErasing(row, { procedure: ref(e), at, deadline, keys, abandoned });
           return { row: begun, result: { deadline: begun.deadline! } };
-        }));
+        }), 'KW-STORE');
     },
 
     async restoreSubject(a) {
@@ -88,7 +88,7 @@ export function erasureActivities(deps: Deps): Erasure {
         deps.store.changeErasure(plan.keyId, (r) => {
           if (r?.state !== 'erasing' || !same(r.procedure!, row.procedure!)) throw new KeywardenError('KW-PREEMPTED', 'the subject is not held by this erasure', { key: plan.keyId, notDone: 'nothing was given back', next: 'look at `keywarden status`' });
           return { row: restoreErased(r, ref(e)), result: { restored: true } };
-        }));
+        }), 'KW-STORE');
     },
 
     async deleteSubject(a) {
@@ -103,7 +103,7 @@ export function erasureActivities(deps: Deps): Erasure {
           deps.store.changeErasure(plan.keyId, (r) => {
             const gone = deleteErased(r, e, at);
             return { row: gone, result: gone };
-          }));
+          }), 'KW-STORE');
       } else await found(deps, e, facts);
       const { workflowId, firstRunId } = e;
       const certificate = await certify(deps, { typ: 'keywarden-erasure', v: 1, subjectHash: plan.keyId, round: row.round, approvers, planDigest: a.digest, workflowId, firstRunId, erasingAt: row.erasingAt!, deletedAt: row.deletedAt!, keys: row.keys ?? [], reason: String(plan.input['reason']), check: await deps.store.hashSubject(CHECK) } satisfies ErasureFacts);
@@ -162,7 +162,7 @@ async function keepGone(deps: Deps, e: Execution, f: ErasureFacts): Promise<bool
   await effect(deps, e, { action: 'DeleteSubjectKeys', keyId: f.subjectHash, planDigest: f.planDigest, approvers: f.approvers, reason: f.reason, detail: { again: true, tombstone: stands ? 'stood' : 'was missing', keys: subjectId === undefined ? 'none stood' : 'stood' } }, async () => {
     await keep(deps, f, subjectId === undefined ? {} : { subjectId });
     return {};
-  });
+  }, 'KW-STORE');
   return true;
 }
 

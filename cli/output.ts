@@ -3,7 +3,7 @@ import { KeywardenError } from '../domain/errors';
 /** Exit codes: 0 done, 1 failed, 2 wrong use, 3 waiting for a person. */
 export const EXIT = { done: 0, failed: 1, wrongUse: 2, waiting: 3 } as const;
 
-const WRONG_USE = new Set(['KW-INPUT', 'KW-USAGE', 'KW-CONFIG', 'KW-KEY-UNKNOWN', 'KW-KEY-FOREIGN', 'KW-KEY-OWN', 'KW-KEY-DESTROYED', 'KW-OUTAGE', 'KW-IDENTITY']);
+const WRONG_USE = new Set(['KW-INPUT', 'KW-USAGE', 'KW-CONFIG', 'KW-KEY-UNKNOWN', 'KW-KEY-FOREIGN', 'KW-KEY-OWN', 'KW-KEY-DESTROYED', 'KW-SUBJECT-UNKNOWN', 'KW-OUTAGE', 'KW-IDENTITY']);
 
 /** What a command says: people get lines, `--json` gets one object a line. Colour only on a terminal. */
 export class Output {

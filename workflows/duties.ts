@@ -20,7 +20,7 @@ export const emergencyLong = proxyActivities<EmergencyActivities>({ taskQueue: a
 export const recovery = proxyActivities<RecoveryActivities>({ taskQueue: activityQueue('recovery'), startToCloseTimeout: '30 s', scheduleToCloseTimeout: '3 min', retry: tries, cancellationType });
 
 /** Looks for one person among all: as long as there are people; it heartbeats every page, so a worker's death shows within seconds. */
-export const erasing = proxyActivities<Pick<RecoveryActivities, 'keepErased' | 'proveErasure'>>({ taskQueue: activityQueue('recovery'), startToCloseTimeout: '6 h', heartbeatTimeout: '30 s', retry: tries, cancellationType });
+export const erasing = proxyActivities<Pick<RecoveryActivities, 'keepErased' | 'proveErasure'>>({ taskQueue: activityQueue('recovery'), startToCloseTimeout: '6 h', heartbeatTimeout: '15 s', retry: tries, cancellationType });
 
 export const making = proxyActivities<Pick<InitializeActivities, 'makeKey' | 'replicateKey' | 'pointAlias'>>({ taskQueue: activityQueue('recovery'), startToCloseTimeout: '60 s', retry: { initialInterval: '500 ms', maximumInterval: '30 s' } });
 export const routine = proxyActivities<Pick<InitializeActivities, 'findOwnKeys' | 'makeCanary' | 'makeSchedule'>>({ taskQueue: activityQueue('routine'), startToCloseTimeout: '30 s', retry: { initialInterval: '500 ms', maximumInterval: '30 s' } });

@@ -266,6 +266,38 @@ describe('an application that uses the keys of its subjects', () => {
     });
   });
 
+  describe('when a subject is being erased', () => {
+    const become = async (id: string, state: 'erasing' | 'restored') => world.store.real.changeErasure(await world.store.real.requestErasure(id), (row) => ({ row: { ...row!, state, procedure: { workflowId: 'w', firstRunId: 'r' } }, result: 0 }));
+    const purpose = 'payment-data';
+
+    it("only that subject's keys are dropped; a process that begins later refuses too; given back, the same data is read", async () => {
+      const [a, later] = [app({ learnWithinMs: 200 }), app()];
+      for (const id of ['leaving', 'staying']) await a.initializeUserEncryption(id, { purpose });
+      const messages = await Promise.all(['leaving', 'staying'].map((subjectId) => a.encrypt({ subjectId, field: 'f', purpose }, subjectId)));
+      await become('leaving', 'erasing');
+      await world.until('it refuses', async () => (await codeOf(a.decrypt({ subjectId: 'leaving', field: 'f', purpose }, messages[0]!))) === 'KW-SUBJECT-ERASED', 1_000);
+      expect((a as unknown as { made: { cached: number } }).made.cached).toBe(1);
+      expect(await codeOf(later.decrypt({ subjectId: 'leaving', field: 'f', purpose }, messages[0]!))).toBe('KW-SUBJECT-ERASED');
+      expect((await a.decrypt({ subjectId: 'staying', field: 'f', purpose }, messages[1]!)).toString()).toBe('staying');
+      await become('leaving', 'restored');
+      for (const x of [a, later]) expect((await x.decrypt({ subjectId: 'leaving', field: 'f', purpose }, messages[0]!)).toString()).toBe('leaving');
+    });
+
+    it('a key that was being unwrapped when it was learned of is neither used nor kept', async () => {
+      const a = app({ learnWithinMs: 100 });
+      await a.initializeUserEncryption('racing', { purpose });
+      const message = await a.encrypt({ subjectId: 'racing', field: 'f', purpose }, 'x');
+      const b = app({ learnWithinMs: 100 });
+      await b.initializeUserEncryption('racing', { purpose }); // it looks from now on
+      await world.kms.admin.addFault({ kind: 'latency', operation: 'Decrypt', ms: 1_000 });
+      const slow = codeOf(b.decrypt({ subjectId: 'racing', field: 'f', purpose }, message));
+      await pause(100);
+      await become('racing', 'erasing');
+      expect(await slow).toBe('KW-SUBJECT-ERASED');
+      expect((b as unknown as { made: { cached: number } }).made.cached).toBe(0);
+    });
+  });
+
   it('a closed process is not waited for, and uses no key any more', async () => {
     const a = app({ name: 'leaver' });
     const message = await a.encrypt({ ...phone, purpose: 'payment-data' }, 'x');

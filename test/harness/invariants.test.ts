@@ -5,9 +5,11 @@ import { link } from '../../domain/auditChain';
 import { demoFiles } from '../../local/demo/files';
 import { recovered, revoked, signWidening } from '../faults/acts';
 import { gather, judge, type Evidence } from './invariants';
+import { erasing, seconds } from '../procedures/erasing';
+import { addSubjects, subjectId } from '../procedures/wrapped';
 import { createWorld, REGIONS, type World } from './world';
 
-const purposes = ['a', 'b', 'c'];
+const purposes = ['a', 'b', 'c', 'user-data'];
 
 describe('the invariant checker', () => {
   let world: World;
@@ -15,7 +17,7 @@ describe('the invariant checker', () => {
   const secret = Buffer.from('a plaintext data key of 32 bytes');
 
   beforeAll(async () => {
-    world = await createWorld({ config: { purposes } });
+    world = await createWorld({ config: { purposes, erasure: { waitDays: seconds(1) } } });
     await world.initialize();
     await revoked(world, { key: 'a' });
     await recovered(world, 'a');
@@ -24,6 +26,9 @@ describe('the invariant checker', () => {
     await signWidening(world, id, input);
     await world.stepsDone(id, 'quarantine');
     await revoked(world, { key: 'c' });
+    await addSubjects(world, 'user-data', 0, 1);
+    const { handle } = await erasing(world, subjectId(0));
+    await world.stepsDone(handle.workflowId, 'delete');
     evidence = await gather(world, { secrets: [secret] });
   });
   afterAll(() => world.stop());
@@ -35,7 +40,7 @@ describe('the invariant checker', () => {
     const changes = evidence.changes.map((c) => c.operation);
     for (const operation of ['CreateKey', 'ReplicateKey', 'CreateAlias', 'DisableKey', 'EnableKey', 'PutKeyPolicy']) expect(changes).toContain(operation);
     expect(evidence.receipts.filter((r) => r.genuine).length).toBeGreaterThanOrEqual(6);
-    expect(evidence.histories.map((h) => h.type).sort()).toEqual(['initializeKeys', 'recoverKey', 'revokeKey', 'revokeKey', 'revokeKey']);
+    expect(evidence.histories.map((h) => h.type).sort()).toEqual(['eraseSubject', 'initializeKeys', 'recoverKey', 'revokeKey', 'revokeKey', 'revokeKey']);
   });
 
   it('finds nothing in a healthy world', () => {
@@ -57,7 +62,7 @@ describe('the invariant checker', () => {
     ['an intended row that came after its effect', /^rule 3: no intended row before PutKeyPolicy/, (e) => { for (const r of e.rows) if (r.entry.action === 'PutKeyPolicy' && r.entry.phase === 'intended') r.entry.at = '2099-01-01T00:00:00.000Z'; }],
     ['an effect without a done row', /^rule 3: no done row/, (e) => { e.rows = e.rows.filter((r) => !(r.entry.action === 'EnableKey' && r.entry.phase === 'done')); }],
     ['a done row that KMS knows nothing of', /^rule 3: .* that KMS never saw/, (e) => { e.rows.find((r) => r.entry.action === 'EnableKey' && r.entry.phase === 'done')!.entry.requestId = 'invented'; }],
-    ['one receipt too few', /^rule 4: EnableKey .* was signed by 1 person/, (e) => { const i = e.receipts.findIndex((r) => r.receipt.person === 'carol' && r.receipt.duty === 'recovery'); e.receipts.splice(i, 1); }],
+    ['one receipt too few', /^rule 4: EnableKey .* was signed by 1 person/, (e) => { const i = e.receipts.findIndex((r) => r.receipt.person === 'carol' && r.receipt.duty === 'recovery' && !r.receipt.keyId.startsWith('subject-')); e.receipts.splice(i, 1); }],
     ['a receipt whose MAC does not fit', /^rule 4: .* was signed by 1 person/, (e) => { for (const r of e.receipts) if (r.receipt.person === 'bob') r.genuine = false; }],
     ['the same person twice', /^rule 4: .* was signed by 1 person/, (e) => { for (const r of e.receipts) if (r.receipt.person === 'carol') r.receipt.person = 'bob'; }],
     ['an act after a rejection', /^rule 4: .* rejected it/, (e) => { const r = e.receipts.find((x) => x.receipt.duty === 'recovery')!; e.receipts.push({ genuine: true, receipt: { ...r.receipt, person: 'dave', decision: 'reject', jti: 'another-jti-of-dave' } }); }],
@@ -69,6 +74,10 @@ describe('the invariant checker', () => {
     ['a plaintext in a history', /^rule 7: the history of .* holds secret/, (e) => { const name = Object.keys(e.texts)[0]!; e.texts[name] = `${e.texts[name]!} ${secret.toString('base64')}`; }],
     ['a private key in the log', /^rule 7: the log holds secret/, (e) => { e.texts['the log'] = `signed with ${(JSON.parse(readFileSync(`${demoFiles(world.dataDir).identities}/alice.json`, 'utf8')) as { d: string }).d}`; }],
     ['an own key that is down', /^rule 9: /, (e) => { e.ownKeys['alias/keywarden/checkpoint'] = 'Disabled'; }],
+    ['a deletion of keys without an intended row', /^rule 3: no intended row before the deletion of/, (e) => { e.rows = e.rows.filter((r) => !(r.entry.action === 'DeleteSubjectKeys' && r.entry.phase === 'intended')); }],
+    ['a deletion of keys that one person signed', /^rule 4: the deletion of .* was signed by 1 person/, (e) => { for (const r of e.receipts) if (r.receipt.keyId.startsWith('subject-')) r.receipt.person = 'bob'; }],
+    ['a deletion of keys after a rejection', /^rule 4: the deletion of .* rejected it/, (e) => { const r = e.receipts.find((x) => x.receipt.keyId.startsWith('subject-'))!; e.receipts.push({ genuine: true, receipt: { ...r.receipt, person: 'dave', decision: 'reject', jti: 'a-third-jti-of-dave' } }); }],
+    ['a deletion of keys before its time', /^erasure: the deletion of .* before its waiting time/, (e) => { for (const r of e.rows) if (r.entry.action === 'WithholdSubjectKeys') r.entry.detail = { deadline: '2999-01-01T00:00:00.000Z' }; }],
     ['a second window', /^window: .* opened a second window/, (e) => { const r = e.rows.find((x) => x.entry.action === 'OpenRecoveryWindow' && x.entry.keyId === keyOf('c'))!; e.rows.push(link(e.rows.at(-1), { ...r.entry, eventId: 'second', workflowId: 'another', at: new Date(Date.parse(r.entry.at) + 1).toISOString() })); }],
     ['a revoked key that is up', /^window: .* is Enabled in us-west-2 although its window is open/, (e) => { e.kms[keyOf('c')]!['us-west-2']!.state = 'Enabled'; }],
     ['a Region that a recovery left in quarantine', /^window: .* under the quarantine policy, its window ended as recovered/, (e) => { e.kms[keyOf('a')]!['us-east-1']!.policy = e.kms[keyOf('b')]!['us-east-1']!.policy!; }],

@@ -78,7 +78,7 @@ const SIGNED = new Set(['EnableKey', 'CancelKeyDeletion', 'ScheduleKeyDeletion',
 const ACT_MS = 31_000;
 
 export function judge(e: Evidence): string[] {
-  return [...rule1(e), ...rule2(e), ...rule3(e), ...rules4and5(e), ...rule6(e), ...rule7(e), ...rule9(e), ...rule10(e), ...windows(e)];
+  return [...rule1(e), ...rule2(e), ...rule3(e), ...rules4and5(e), ...rule6(e), ...rule7(e), ...rule9(e), ...rule10(e), ...windows(e), ...erasures(e)];
 }
 
 /** No wrapped key without a CMK that exists and stays, unless two people signed the loss. */
@@ -247,6 +247,23 @@ function* windows(e: Evidence): Iterable<string> {
       if (outcome === 'disabled' && k.state !== 'Disabled') yield `window: ${here}, its window ended as disabled`;
       if (outcome === 'destroyed' && k.state !== 'absent') yield `window: ${here}, its window ended as destroyed`;
     }
+  }
+}
+
+/** Nobody's keys are deleted but with two signatures, no rejection, and after the whole wait; of every `done` there is an `intended` before it. */
+function* erasures(e: Evidence): Iterable<string> {
+  const entries = e.rows.map((r) => r.entry);
+  for (const done of entries.filter((r) => r.action === 'DeleteSubjectKeys' && (r.phase === 'done' || r.phase === 'unknown'))) {
+    const what = `the deletion of ${done.keyId ?? ''} at ${done.at}`;
+    const mine = entries.filter((r) => r.keyId === done.keyId && r.firstRunId === done.firstRunId && entries.indexOf(r) < entries.indexOf(done));
+    if (!mine.some((r) => r.action === done.action && r.phase === 'intended')) yield `rule 3: no intended row before ${what}`;
+    if (done.detail?.['again'] === true) continue; // what stood there of it may be gone: the database was restored
+    const signed = e.receipts.filter(({ receipt: r, genuine }) => genuine && r.duty === 'recovery' && r.keyId === done.keyId && r.firstRunId === done.firstRunId).map((r) => r.receipt);
+    const approved = signed.filter((r) => r.decision === 'approve' && r.role === 'KeyRecoveryAdmin');
+    if (new Set(approved.map((r) => r.person)).size < 2) yield `rule 4: ${what} was signed by ${new Set(approved.map((r) => r.person)).size} person(s)`;
+    if (signed.some((r) => r.decision === 'reject')) yield `rule 4: ${what} was done although somebody rejected it`;
+    const withheld = mine.find((r) => r.action === 'WithholdSubjectKeys' && r.phase === 'intended');
+    if (withheld === undefined || done.at < String(withheld.detail?.['deadline'])) yield `erasure: ${what} came before its waiting time had passed`;
   }
 }
 

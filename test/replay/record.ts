@@ -77,7 +77,7 @@ export async function recordErasures(): Promise<void> {
       await world.initialize();
       const { ciphertext, material } = await world.application.get('us-east-1')!.dataKey(await world.keyId('user-data'), subjectContext(world.config, 'user-data', PERSON));
       await world.store.real.putSubjectKey({ subjectId: PERSON, purpose: 'user-data', encryptedKey: Buffer.from(ciphertext).toString('base64'), keyId: await world.keyId('user-data'), keyArn: 'arn', keyMaterialId: material!, createdAt: new Date().toISOString() });
-      const { handle, input } = name === 'rejected' ? await asked(world) : await erasing(world);
+      const { handle, input } = name === 'rejected' ? await asked(world, `golden-eraseSubject-${name}`) : await erasing(world, PERSON, `golden-eraseSubject-${name}`);
       if (name !== 'proven') await handle.signal('reject', { proof: await world.token(handle.workflowId, 'eraseSubject', input, 'alice', 'KeyRecoveryAdmin', { decision: 'reject' }) });
       await handle.result();
       await save(`eraseSubject-${name}`, handle);
@@ -87,9 +87,9 @@ export async function recordErasures(): Promise<void> {
   }
 }
 
-async function asked(world: World): Promise<{ handle: WorkflowHandle; input: EraseInput }> {
+async function asked(world: World, workflowId: string): Promise<{ handle: WorkflowHandle; input: EraseInput }> {
   const input = await request(world);
-  const handle = await start(world, input, 'bob');
+  const handle = await start(world, input, 'bob', workflowId);
   await world.until('one has signed', async () => (await world.status(handle.workflowId)).pendingApproval?.decided.length === 1);
   return { handle, input };
 }

@@ -2,6 +2,7 @@
 import { sleep } from '@temporalio/workflow';
 import * as real from '../../../workflows';
 
+export const eraseSubject = real.eraseSubject;
 export const initializeKeys = real.initializeKeys;
 export const recoverKey = real.recoverKey;
 export const rotateColumnEncryptionKey = real.rotateColumnEncryptionKey;
