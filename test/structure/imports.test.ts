@@ -66,7 +66,7 @@ function isTypeOnly(file: string, specifier: string): boolean {
 it('every export of the workflows entry is a workflow', () => {
   const entry = readFileSync(join(ROOT, 'workflows/index.ts'), 'utf8');
   const names = [...entry.matchAll(/export \{ (\w+) \} from '\.\/(\w+)'/g)];
-  expect(names.map((m) => m[1])).toEqual(['eraseSubject', 'initializeKeys', 'recoverKey', 'revokeKey', 'rotateDueKeys', 'rotateKey']);
+  expect(names.map((m) => m[1])).toEqual(['eraseSubject', 'initializeKeys', 'recoverKey', 'revokeKey', 'rotateColumnEncryptionKey', 'rotateDueKeys', 'rotateKey']);
   for (const [, name, file] of names) expect(name).toBe(file);
 });
 
