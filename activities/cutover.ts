@@ -81,12 +81,13 @@ export function cutoverActivities(deps: Deps): Acts {
       const next = await replacementOf(deps, a.keyId, e);
       const committed = next?.replaces?.phase === 'committed';
       const at = new Date(now(deps)).toISOString();
-      await deps.store.changeKey(a.keyId, (row) => {
-        const ended = endRotation(row!, e);
-        return { row: committed ? { ...ended, replacedBy: ended.replacedBy ?? { keyId: next.keyId, at, workflowId: e.workflowId } } : ended, result: undefined };
+      const ended = await deps.store.changeKey<KeyRow>(a.keyId, (row) => {
+        const free = endRotation(row!, e);
+        const result = committed ? { ...free, replacedBy: free.replacedBy ?? { keyId: next.keyId, at, workflowId: e.workflowId } } : free;
+        return { row: result, result };
       });
       await deps.trail.record([entry(deps, e, { action: 'EndRotation', phase: committed ? 'done' : 'noted', keyId: a.keyId, detail: { outcome: committed ? 'replaced' : 'rolled-back', ...(next === undefined ? {} : { replacement: next.keyId }), ...(a.why === undefined ? {} : { why: a.why.slice(0, 500) }) } })]);
-      const until = new Date(Date.parse(at) + deps.config.backups.retentionDays * 86_400_000).toISOString();
+      const until = new Date(Date.parse(ended.replacedBy?.at ?? at) + deps.config.backups.retentionDays * 86_400_000).toISOString();
       return { backupsUntil: until };
     },
   };

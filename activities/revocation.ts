@@ -40,7 +40,7 @@ export function revocationActivities(deps: Deps): Pick<EmergencyActivities, 'dis
       return i < 0 || !considered.quorum.met ? considered : { ...considered, allowing: a.decisions[i]! };
     },
 
-    census: (a) => takeCensus(deps, a.keyId),
+    census: (a) => takeCensus(deps, a.keyId, now(deps)),
   };
 }
 

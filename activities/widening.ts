@@ -6,7 +6,7 @@ import { openWindowOf, same, type RecoveryWindow } from '../domain/keyRow';
 import { planInWords, widens } from '../domain/plan';
 import { quarantinePolicy } from '../domain/policies';
 import { authority, type Authority } from './authority';
-import { takeCensus } from './census';
+import { dependents, takeCensus } from './census';
 import { considerDecisions, digestsOf } from './considering';
 import type { Deps } from './deps';
 import { execution, now } from './execution';
@@ -68,9 +68,9 @@ export function wideningActivities(deps: Deps): Widening {
       const atTheEnd = input.afterWindow === 'deletion-scheduled';
       if (atTheEnd && now(deps) < Date.parse(window.deadline)) throw new KeywardenError('KW-NOT-YET', `the window is open until ${window.deadline}`, { key: by.plan.keyId, notDone: 'the deletion was not scheduled', next: 'it is scheduled then' });
       // rule 8: the census is taken again right before the call
-      const census = await takeCensus(deps, by.plan.keyId);
+      const census = await takeCensus(deps, by.plan.keyId, now(deps));
       if (!census.empty && input.acceptLoss !== true) {
-        throw new KeywardenError('KW-CENSUS', `${census.subjectKeys} subject keys, ${census.columnKeyValues} CEK values and ${census.databases.length} databases depend on the key${census.backupsUntil === undefined ? '' : `, backups until ${census.backupsUntil}`}`, { key: by.plan.keyId, notDone: 'the deletion was not scheduled', next: 'move the data to a new CMK first, or have a plan signed with acceptLoss: true (crypto-shred)' });
+        throw new KeywardenError('KW-CENSUS', `what depends on the key: ${dependents(census).join(', ')}`, { key: by.plan.keyId, notDone: 'the deletion was not scheduled', next: 'move the data to a new CMK first, or have a plan signed with acceptLoss: true (crypto-shred)' });
       }
       const acts = new RegionActs(deps, by, a.region);
       const date = await deps.store.withKeyLease(by.plan.keyId, { leaseMs: 15_000, waitMs: 3_000 }, async () => {

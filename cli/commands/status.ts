@@ -90,14 +90,14 @@ async function isKey(ctx: Context, what: string): Promise<boolean> {
 
 /** A key: its state in each Region, its window, and what depends on it. */
 async function keyStatus(ctx: Context, key: string): Promise<number> {
-  const [config, kms, { resolveTarget }, store] = await Promise.all([ctx.config(), ctx.kms('operator'), import('../../activities/targets'), ctx.store()]);
+  const [config, kms, { resolveTarget }, store, { dependents, takeCensus }] = await Promise.all([ctx.config(), ctx.kms('operator'), import('../../activities/targets'), ctx.store(), import('../../activities/census')]);
   const target = await resolveTarget(config, kms, key);
-  const [row, wrapped, setAside] = await Promise.all([store.readKey(target.keyId), store.countWrapped(target.keyId), store.readSetAside(target.keyId, { limit: 20 })]);
+  const [row, census, setAside, consumers] = await Promise.all([store.readKey(target.keyId), takeCensus({ config, store }, target.keyId, Date.now()), store.readSetAside(target.keyId, { limit: 20 }), store.consumersOf(target.purpose, target.keyId)]);
   const regions = Object.fromEntries([...[...target.seen].map(([r, m]) => [r, m.KeyState]), ...target.absent.map((r) => [r, 'absent']), ...target.silent.map((s) => [s.region, 'no answer'])]);
   const window = row?.window;
   const quarantined = window !== undefined && window.outcome === undefined && window.mode === 'quarantine';
   ctx.out.result(
-    { keyId: target.keyId, purpose: target.purpose, regions, window: window === undefined ? undefined : { deadline: window.deadline, mode: window.mode, outcome: window.outcome, procedure: window.procedure.workflowId }, rotation: row?.rotation?.workflowId, rotated: row?.rotated, replaces: row?.replaces, replacedBy: row?.replacedBy, wrapped, setAside },
+    { keyId: target.keyId, purpose: target.purpose, regions, window: window === undefined ? undefined : { deadline: window.deadline, mode: window.mode, outcome: window.outcome, procedure: window.procedure.workflowId }, rotation: row?.rotation?.workflowId, rotated: row?.rotated, replaces: row?.replaces, replacedBy: row?.replacedBy, census, consumers: consumers.length, setAside },
     ctx.out.bold(`${target.purpose}  ${target.keyId}`),
     ...Object.entries(regions).map(([r, s]) => `  ${r.padEnd(16)} ${s !== 'Enabled' ? ctx.out.red(String(s)) : quarantined ? ctx.out.yellow('Enabled, quarantined: only re-wrap may read') : ctx.out.green('Enabled')}`),
     ...(window === undefined ? [] : [`  window: ${window.outcome ?? `open until ${moment(window.deadline, Date.now())}`} (${window.procedure.workflowId})`]),
@@ -105,7 +105,9 @@ async function keyStatus(ctx: Context, key: string): Promise<number> {
     ...(row?.replaces === undefined ? [] : [`  takes the place of ${row.replaces.keyId}: ${row.replaces.phase} (${row.replaces.workflowId})`]),
     ...(row?.replacedBy === undefined ? [] : [`  replaced by ${row.replacedBy.keyId}, ${moment(row.replacedBy.at, Date.now())} (${row.replacedBy.workflowId})`]),
     ...(row?.rotated === undefined ? [] : [`  rotated: ${moment(row.rotated.at, Date.now())}, material ${row.rotated.material.slice(0, 12)}…`]),
-    `  depends on it: ${wrapped.subjectKeys} subject keys, ${wrapped.columnKeyValues} CEK values`,
+    `  depends on it: ${census.subjectKeys} subject keys, ${census.columnKeyValues} CEK values${census.databases.length === 0 ? '' : `, the database ${census.databases.join(', ')}`}`,
+    `  used by: ${consumers.length === 0 ? 'no application that is registered' : `${consumers.length} processes of applications`}`,
+    `  may be retired: ${census.empty ? 'yes, nothing depends on it' : `no: ${dependents(census).join('; ')}`}${census.backupsUntil === undefined ? '' : ` (retention ${config.backups.retentionDays} days)`}`,
     ...setAside.map((a) => `  ${ctx.out.red('does not open')}: ${a.kind === 'cek' ? 'CEK' : 'subject key'} ${a.id} (${a.code}, found ${a.at})`),
   );
   return EXIT.done;

@@ -49,7 +49,9 @@ describe('the commands of a rotation', () => {
     expect(await run('approve', workflowId, '--as', 'carol', '--role', 'KeyManagementAdmin', '--yes')).toMatchObject({ code: 0 });
     await world.until('the old CMK is kept for backups', async () => (await world.status(workflowId)).phase === 'retiring the old CMK', 60_000);
     const now = await world.keyId('user-data');
-    expect(await run('status', 'user-data')).toMatchObject({ code: 0, out: expect.stringMatching(new RegExp(`${now}[^]*takes the place of mrk-[0-9a-f]{32}: committed[^]*20 subject keys`)) });
+    expect(await run('status', 'user-data')).toMatchObject({ code: 0, out: expect.stringMatching(new RegExp(`${now}[^]*takes the place of mrk-[0-9a-f]{32}: committed[^]*20 subject keys[^]*may be retired: no: 20 subject keys; backups until \\S+ \\(retention 35 days\\)`)) });
+    const old = (await world.store.real.readKey(now))!.replaces!.keyId;
+    expect(await run('status', old)).toMatchObject({ out: expect.stringMatching(new RegExp(`replaced by ${now}[^]*0 subject keys[^]*may be retired: no: backups until \\S+ \\(retention 35 days\\)`)) });
     expect(await run('verify-rotation')).toMatchObject({ code: 0 });
   });
 });

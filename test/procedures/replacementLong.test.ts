@@ -1,4 +1,5 @@
 /** A replacement's long waits, on a server that skips time: nobody signs the cutover; the old CMK is kept while backups need it. */
+import { takeCensus } from '../../activities/census';
 import type { RotateInput } from '../../domain/inputs';
 import { WORKFLOW_QUEUE } from '../../domain/names';
 import { checkInvariants } from '../harness/invariants';
@@ -49,6 +50,9 @@ describe('a replacement', () => {
     await world.until('it is replaced', async () => (await world.status(workflowId)).phase === 'retiring the old CMK', 60_000);
     const deadline = Date.parse((await world.status(workflowId)).deadline!);
     expect(deadline - (await world.now())).toBeGreaterThan(days(34.9));
+    // rule 8: nothing stands under it, but backups may need it
+    expect(await takeCensus({ store: world.store.real, config: world.config }, old, await world.now())).toEqual({ subjectKeys: 0, columnKeyValues: 0, databases: [], backupsUntil: new Date(deadline).toISOString(), empty: false });
+    expect(await takeCensus({ store: world.store.real, config: world.config }, old, deadline + 1)).toMatchObject({ empty: true });
     await pass(world, days(34));
     expect((await handle.describe()).status.name).toBe('RUNNING');
     await pass(world, days(1) + 60_000);
