@@ -38,7 +38,7 @@ export async function isRunning(deps: Pick<Deps, 'temporal'>, procedure: Procedu
 /** Time for an activity: the clock, or the server's time of this attempt where that is later (a time-skipping server is ahead of every clock). */
 export function now(deps: Pick<Deps, 'clock' | 'development'>): number {
   const clock = deps.clock.now();
-  return deps.development ? Math.max(clock, activityInfo().currentAttemptScheduledTimestampMs) : clock;
+  return deps.development ? Math.max(clock, Math.floor(activityInfo().currentAttemptScheduledTimestampMs)) : clock; // audit rows hold whole milliseconds
 }
 
 /**

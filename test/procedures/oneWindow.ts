@@ -19,7 +19,9 @@ export async function revoked(world: World, changes: Partial<RevokeInput> = {}):
   const { workflowId } = await world.revoke(all);
   await world.stepsDone(workflowId, 'alert', 'open-window', 'prove-effect', 'census');
   const keyId = await world.keyId('user-data');
-  await world.until('nothing is pending to be disabled', async () => (await world.store.real.readKey(keyId))?.window?.disabling.length === 0);
+  await world.until('nothing is pending to be disabled', async () => (await world.store.real.readKey(keyId))?.window?.disabling.length === 0).catch(async (error: Error) => {
+    throw new Error(`${error.message}\n${await whatHappened(world, workflowId)}`);
+  });
   return { workflowId, input: all };
 }
 
@@ -36,4 +38,11 @@ export async function recovered(world: World): Promise<RecoverResult> {
   await world.until('one has signed', async () => (await world.status(workflowId)).pendingApproval?.decided.length === 1);
   expect(await decide(world, workflowId, 'recoverKey', back, 'alice', 'EmergencyKeyAdmin')).toMatchObject({ accepted: true, missing: 0 });
   return resultOf<RecoverResult>(world, workflowId);
+}
+
+/** The end of a history and the status, for the failure of a test. */
+async function whatHappened(world: World, workflowId: string): Promise<string> {
+  const { events } = await world.client.workflow.getHandle(workflowId).fetchHistory();
+  const last = (events ?? []).slice(-25).map((e) => JSON.stringify(Object.fromEntries(Object.entries(e).filter(([, v]) => v !== null)), (_k, v: unknown) => (v instanceof Uint8Array ? Buffer.from(v).toString().slice(0, 200) : v)).slice(0, 400));
+  return `${JSON.stringify(await world.status(workflowId).catch(String))}\n${JSON.stringify(await world.store.real.readKey(await world.keyId('user-data')))}\n${last.join('\n')}`;
 }

@@ -75,8 +75,8 @@ describe('rotation in place', () => {
     expect(await refusal((await start({ ...input, proof })).result())).toBe('KW-APPROVAL-WORKFLOW');
   });
 
-  it('refuses `replace`, and a key of nobody, at the door', async () => {
-    expect(await refusal(rotate({ key: 'payment-data', strategy: 'replace' }))).toBe('KW-NOT-BUILT');
+  it('refuses a key of nobody, and its own, at the door', async () => {
+    expect(await refusal(rotate({ key: 'payment-data', strategy: 'elsewhere' as never }))).toBe('KW-INPUT');
     expect(await refusal(rotate({ key: 'no-such-key' }))).toBe('KW-KEY-UNKNOWN');
     expect(await refusal(rotate({ key: 'payment-data', reason: '' }))).toBe('KW-INPUT');
     expect(await refusal(rotate({ key: 'alias/keywarden/receipts-routine' }))).toBe('KW-KEY-OWN');
