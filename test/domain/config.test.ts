@@ -20,7 +20,7 @@ function refusal(raw: unknown, where: { kmsEndpoint: string | undefined } = loop
 
 describe('what a configuration may leave out', () => {
   it('has the shipped values', () => {
-    expect(parseConfig(good, loopback)).toMatchObject({ purposes: ['tde', 'user-data', 'payment-data', 'audit-data'], recovery: { windowDays: 7, reminderHours: [72, 24, 2], holdSeconds: 300 }, quorum: {}, databases: [], backups: { retentionDays: 35 } } satisfies Partial<Record<keyof Config, unknown>>);
+    expect(parseConfig(good, loopback)).toMatchObject({ purposes: ['tde', 'user-data', 'payment-data', 'audit-data'], recovery: { windowDays: 7, reminderHours: [72, 24, 2], holdSeconds: 300 }, erasure: { waitDays: 7 }, quorum: {}, databases: [], backups: { retentionDays: 35 } } satisfies Partial<Record<keyof Config, unknown>>);
   });
   it('is the same in production', () => expect(parseConfig(production, { kmsEndpoint: undefined }).recovery.windowDays).toBe(7));
 });
@@ -33,7 +33,7 @@ describe('each wrong field is refused by its path', () => {
     ['purposes', { ...good, purposes: [] }], ['purposes.0', { ...good, purposes: ['User Data'] }],
     ['recovery.windowDays', { ...good, recovery: { windowDays: 0 } }], ['recovery.windowDays', { ...good, recovery: { windowDays: 31 } }], ['recovery.windowDays', { ...good, recovery: { windowDays: 'a week' } }],
     ['recovery.reminderHours.0', { ...good, recovery: { reminderHours: [-1] } }], ['recovery.holdSeconds', { ...good, recovery: { holdSeconds: 0 } }],
-    ['rotation.periodDays', { ...good, rotation: { periodDays: 30 } }],
+    ['erasure.waitDays', { ...good, erasure: { waitDays: 0 } }], ['rotation.periodDays', { ...good, rotation: { periodDays: 30 } }],
     ['people.0.roles', { ...good, people: [{ ...person('alice', 1), roles: [] }] }], ['people.0.roles.0', { ...good, people: [{ ...person('alice', 1), roles: ['Emperor'] }] }],
     ['people.0.identities', { ...good, people: [{ ...person('alice', 1), identities: [] }] }],
     ['people.0.identities.0.publicKey.x', { ...good, people: [{ ...person('alice', 1), identities: [{ verifier: 'local', publicKey: { ...key(1), x: 'short' } }] }] }],
@@ -52,7 +52,7 @@ describe('each wrong field is refused by its path', () => {
 });
 
 describe('rule 4: the quorum can be raised, never lowered; one person is one person', () => {
-  it.each([['revokeKey.disable', 0], ['revokeKey.disable', -1], ['revokeKey.widen', 1], ['revokeKey.widen', 0], ['recoverKey', 1], ['recoverKey', 0], ['recoverKey', 1.5]])('%s: %s is refused', (name, n) => {
+  it.each([['revokeKey.disable', 0], ['revokeKey.disable', -1], ['revokeKey.widen', 1], ['revokeKey.widen', 0], ['recoverKey', 1], ['recoverKey', 0], ['recoverKey', 1.5], ['eraseSubject', 1]])('%s: %s is refused', (name, n) => {
     expect(refusal({ ...good, quorum: { [name]: n } })).toContain('quorum.');
   });
   it('an unknown quorum is refused', () => expect(refusal({ ...good, quorum: { everything: 9 } })).toContain('quorum'));
@@ -69,7 +69,7 @@ describe('development is a name and a loopback KMS', () => {
     expect(isDevelopment({ environment: 'development' }, kmsEndpoint)).toBe(false);
   });
   it.each(['http://127.0.0.1:1', 'http://localhost:2', 'http://[::1]:3', 'http://127.8.9.10'])('%s is loopback', (url) => expect(isLoopback(url)).toBe(true));
-  it.each<[string, object]>([['recovery.windowDays', { recovery: { windowDays: 6.9 } }], ['recovery.holdSeconds', { recovery: { holdSeconds: 299 } }], ['people.0.identities.0.verifier', { people: [person('alice', 1)] }]])('elsewhere %s is refused, even on loopback', (path, changes) => {
+  it.each<[string, object]>([['recovery.windowDays', { recovery: { windowDays: 6.9 } }], ['recovery.holdSeconds', { recovery: { holdSeconds: 299 } }], ['erasure.waitDays', { erasure: { waitDays: 6.9 } }], ['people.0.identities.0.verifier', { people: [person('alice', 1)] }]])('elsewhere %s is refused, even on loopback', (path, changes) => {
     expect(refusal({ ...production, ...changes })).toContain(`${path}:`);
     expect(parseConfig({ ...good, ...changes }, loopback)).toBeDefined();
   });

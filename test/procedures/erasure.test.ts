@@ -203,6 +203,28 @@ describe('when the answer of the store is lost at each change', () => {
   });
 });
 
+describe('when the server wants the long waits to continue as new', () => {
+  let world: World;
+  afterAll(() => world?.stop());
+
+  it('what was signed, withheld and certified is carried over, in the waiting time and in the retention', async () => {
+    world = await createWorld({ config: { purposes: ['user-data'], erasure: { waitDays: seconds(8) }, backups: { retentionDays: seconds(14) } }, temporalArguments: ['--dynamic-config-value', 'limit.historyCount.suggestContinueAsNew=60'] });
+    await world.initialize();
+    const app = application(world);
+    await app.initializeUserEncryption(PERSON);
+    await app.close();
+    const { handle } = await erasing(world);
+    const runs = new Set<string>();
+    const ended = handle.result();
+    // whatever wakes it makes its history longer
+    const wake = setInterval(() => void world.client.workflow.getHandle(handle.workflowId).signal('look').then(async () => runs.add((await world.client.workflow.getHandle(handle.workflowId).describe()).runId), () => undefined), 400);
+    const { outcome, signedBy } = (await ended.finally(() => clearInterval(wake))) as EraseResult;
+    expect([outcome, signedBy]).toEqual(['proven', ['bob', 'carol']]);
+    expect(runs.size).toBeGreaterThan(2);
+    expect(await checkInvariants(world, { secrets: [PERSON] })).toEqual([]);
+  });
+});
+
 describe('after the deletion', () => {
   let world: World;
   beforeEach(async () => {
