@@ -6,7 +6,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Client, Connection } from '@temporalio/client';
+import { Client, Connection, defaultGrpcRetryOptions, makeGrpcRetryInterceptor } from '@temporalio/client';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, NativeConnection, Runtime } from '@temporalio/worker';
 import type { RegionalKms } from '../../activities/kms';
@@ -32,6 +32,8 @@ import { FaultyStore } from '../stores/faultyStore';
 export const ACCOUNT = '000000000000';
 export const REGIONS = ['us-east-1', 'us-west-2'] as const;
 const DAY = 86_400_000;
+/** The longest that the client waits until it tries a call again. */
+const RETRY_MS = 300;
 /** The workflows as they were when this test file began, like the activities: another run may build them anew meanwhile. */
 const BUNDLE = readFileSync(join(__dirname, '../../dist/workflow-bundle.js'));
 
@@ -65,6 +67,7 @@ export class World {
   private worker: Awaited<ReturnType<typeof startWorker>> | undefined;
   private sns: ChildProcess | undefined;
   private started = 0;
+  private stopping = false;
 
   /** Milliseconds since the epoch, as the Temporal server tells them. */
   now = async (): Promise<number> => (this.env === undefined ? Date.now() : this.env.currentTimeMs());
@@ -109,7 +112,9 @@ export class World {
     this.temporal = await startTemporalServer({ cli, dataDir: this.dataDir, log: () => undefined, ...(before === undefined ? {} : { port: Number(before.address.split(':')[1]) }) });
     process.env['TEMPORAL_ADDRESS'] = this.temporal.address;
     if (before !== undefined) return; // the old connections find it again
-    this.client = new Client({ connection: await Connection.connect({ address: this.temporal.address }) });
+    const { delayFunction, retryableDecider } = defaultGrpcRetryOptions();
+    const retry = makeGrpcRetryInterceptor({ retryableDecider: (attempt, status) => !this.stopping && retryableDecider(Math.ceil(attempt / 4), status), delayFunction: (attempt, status) => Math.min(RETRY_MS, delayFunction(attempt, status)) });
+    this.client = new Client({ connection: await Connection.connect({ address: this.temporal.address, interceptors: [retry] }) });
     this.native = await NativeConnection.connect({ address: this.temporal.address });
   }
 
@@ -139,8 +144,11 @@ export class World {
   }
 
   async stop(): Promise<void> {
+    this.stopping = true;
     this.store?.heal();
     await this.stopWorker();
+    // a call that is tried again on a closed channel throws where nobody catches it, and fails the whole file
+    await new Promise((r) => setTimeout(r, RETRY_MS + 100));
     for (const clients of [this.operator, this.application, this.root]) for (const k of clients?.values() ?? []) k.close();
     if (this.env !== undefined) await this.env.teardown();
     else {
@@ -239,9 +247,12 @@ export class World {
 
   /** Waits until the named steps of a procedure are over. */
   async stepsDone(workflowId: string, ...steps: string[]): Promise<ProcedureStatus> {
+    let last: ProcedureStatus | undefined;
     return this.until(`${workflowId}: ${steps.join(', ')} done`, async () => {
-      const s = await this.status(workflowId);
+      const s = (last = await this.status(workflowId));
       return steps.every((n) => ['done', 'skipped', 'failed'].includes(s.steps.find((x) => x.name === n)?.state ?? '')) ? s : undefined;
+    }, 60_000).catch((error: Error) => {
+      throw new Error(`${error.message}; it says: ${last === undefined ? 'nothing' : `${last.phase}; ${last.steps.map((x) => `${x.name} ${x.state}`).join(', ')}`}`);
     });
   }
 }
